@@ -1,0 +1,57 @@
+"""Every test runs on both loops, and leaves no descriptor, task or process behind."""
+
+import asyncio
+import gc
+import inspect
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+import pytest
+import pytest_asyncio
+import uvloop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.fixturenames.insert(0, "no_tasks_left")
+
+
+@pytest_asyncio.fixture
+async def no_tasks_left() -> AsyncIterator[None]:
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left behind: {left}"
+
+
+def open_descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # the descriptor of the listing itself
+    return found
+
+
+def living_children() -> set[str]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as listing:
+        return set(listing.read().split())
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    descriptors, children = open_descriptors(), living_children()
+    yield
+    extra = open_descriptors().items() - descriptors.items()
+    if extra:
+        gc.collect()  # a transport in a reference cycle is closed by its finaliser, with a warning that fails the test
+        extra = open_descriptors().items() - descriptors.items()
+    assert not extra, f"descriptors left behind: {sorted(extra)}"
+    assert not living_children() - children, "processes left behind"
