@@ -1,0 +1,82 @@
+"""One growing buffer for what a peer sends: lines, terminators, sized blocks.
+
+Linear in what arrives, whatever the sizes of the pieces: the search for a terminator goes
+on where it stopped, and consumed bytes are dropped once per read, not once per element.
+"""
+
+__all__ = ["ReceiveBuffer"]
+
+
+class ReceiveBuffer:
+    """Bytes received and not consumed yet.
+
+    `len()` of it is the number of those bytes: the caller holds it against its limit
+    whenever a take comes back empty, before the end of the element arrives.
+    """
+
+    __slots__ = ("_data", "_scanned", "_start")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._start = 0
+        self._scanned = 0
+
+    def __len__(self) -> int:
+        return len(self._data) - self._start
+
+    def feed(self, data: bytes) -> None:
+        """Append what arrived."""
+        if self._start:
+            del self._data[: self._start]
+            self._scanned -= self._start
+            self._start = 0
+        self._data += data
+
+    def take_line(self) -> bytearray | None:
+        r"""Return the next line without its `\n`, or None while it is incomplete."""
+        return self.take_until(b"\n")
+
+    def take_until(self, terminator: bytes) -> bytearray | None:
+        """Return the bytes before the next terminator and drop both, or None while there is none."""
+        data = self._data
+        end = data.find(terminator, self._scanned)
+        if end < 0:
+            # A terminator of several bytes may have begun at the very end.
+            self._scanned = max(self._start, len(data) - len(terminator) + 1)
+            return None
+        element = data[self._start : end]
+        self._advance(end + len(terminator))
+        return element
+
+    def take_exactly(self, size: int) -> bytearray | None:
+        """Return the next `size` bytes, or None while there are fewer."""
+        end = self._start + size
+        if end > len(self._data):
+            return None
+        block = self._data[self._start : end]
+        self._advance(end)
+        return block
+
+    def take_all(self) -> bytes:
+        """Return everything that is left."""
+        rest = bytes(self._data[self._start :])
+        self._advance(len(self._data))
+        return rest
+
+    def skip_through(self, terminator: bytes) -> bool:
+        """Drop everything up to the next terminator, and it; False if it has not arrived yet.
+
+        Without one all is dropped but what may be the beginning of the terminator.
+        """
+        end = self._data.find(terminator, self._scanned)
+        if end < 0:
+            self._advance(max(self._start, len(self._data) - len(terminator) + 1))
+            return False
+        self._advance(end + len(terminator))
+        return True
+
+    def _advance(self, position: int) -> None:
+        if position == len(self._data):
+            self._data.clear()  # gives the memory back: an idle connection holds none
+            position = 0
+        self._start = self._scanned = position

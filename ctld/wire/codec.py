@@ -1,0 +1,66 @@
+"""The small surface that every dialect has between bytes and meaning.
+
+Pushing bytes never does I/O and pulling events never blocks, so a codec is tested without
+a loop and shared by whatever moves the bytes.  What the peer gets wrong within a message is
+an event (`Invalid`), since it deserves an answer; `RemoteProtocolError` is only for what
+ends the connection, and nothing else is raised.
+"""
+
+from enum import Enum
+from typing import Final, Literal, Protocol, TypeAlias
+
+from ctld.wire.messages import Incoming, Outgoing, RequestId
+
+__all__ = ["END_OF_INPUT", "NEED_DATA", "Codec", "Pause"]
+
+
+class _Pause(Enum):
+    """Why there is no event: the peer has to send more first, or will not send any more."""
+
+    NEED_DATA = "need data"
+    END_OF_INPUT = "end of input"
+
+
+NEED_DATA: Final = _Pause.NEED_DATA
+END_OF_INPUT: Final = _Pause.END_OF_INPUT
+
+Pause: TypeAlias = Literal[_Pause.NEED_DATA, _Pause.END_OF_INPUT]
+
+
+class Codec(Protocol):
+    """One connection's translation, on the server's side."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes that the peer sent."""
+        ...
+
+    def receive_eof(self) -> None:
+        """Learn that the peer will send no more."""
+        ...
+
+    def next_event(self) -> Incoming | Pause:
+        """Return what the bytes mean, one event at a time.
+
+        Returns:
+            An event; `NEED_DATA` when there is none yet; `END_OF_INPUT` when there will be none.
+
+        Raises:
+            RemoteProtocolError: The peer broke the rules so that the connection must end.
+        """
+        ...
+
+    def send(self, message: Outgoing, request_id: RequestId | None = None) -> None:
+        """Encode a message, into what `data_to_send()` returns next.
+
+        Raises:
+            LocalProtocolError: The wire cannot carry it; nothing of it has been written.
+        """
+        ...
+
+    def data_to_send(self) -> bytes:
+        """Return, and forget, the bytes to write."""
+        ...
+
+    def trailing_data(self) -> bytes:
+        """Return, and forget, the bytes that were received and not understood yet."""
+        ...
