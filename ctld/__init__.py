@@ -1,0 +1,1 @@
+"""ctld: a framework for local control daemons.  One command set, many wires."""

@@ -1,0 +1,1 @@
+"""What can be asked for: the registry, the dispatcher and the built-in commands."""
