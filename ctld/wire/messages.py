@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from ctld.errors import InvalidOptions
+
 __all__ = [
     "Banner",
     "Cancel",
@@ -75,11 +77,14 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         """The options as a mapping, decoded anew at each access.
 
         Raises:
-            msgspec.DecodeError: They are no JSON object.
+            InvalidOptions: They hold a number that no float can hold.
         """
-        if isinstance(self.options, msgspec.Raw):
+        if not isinstance(self.options, msgspec.Raw):
+            return self.options
+        try:
             return msgspec.json.decode(self.options, type=dict[str, Any])
-        return self.options
+        except msgspec.DecodeError as exc:
+            raise InvalidOptions(str(exc), path="$") from exc
 
     def with_opts(self, opts: Mapping[str, Any]) -> "Request":
         """Return the same request with other options, for a handler that rewrites them."""
