@@ -24,11 +24,26 @@ __all__ = [
     "Reply",
     "Request",
     "RequestId",
+    "as_mapping",
 ]
 
 RequestId: TypeAlias = int | str
 
 _NO_OPTIONS: Mapping[str, Any] = {}
+
+
+def as_mapping(options: msgspec.Raw | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options of a request as a mapping, decoded if they are JSON text.
+
+    Raises:
+        InvalidOptions: They hold a number that no float can hold.
+    """
+    if not isinstance(options, msgspec.Raw):
+        return options
+    try:
+        return msgspec.json.decode(options, type=dict[str, Any])
+    except msgspec.DecodeError as exc:
+        raise InvalidOptions(str(exc), path="$") from exc
 
 
 class Banner(msgspec.Struct, frozen=True, gc=False):
@@ -79,12 +94,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         Raises:
             InvalidOptions: They hold a number that no float can hold.
         """
-        if not isinstance(self.options, msgspec.Raw):
-            return self.options
-        try:
-            return msgspec.json.decode(self.options, type=dict[str, Any])
-        except msgspec.DecodeError as exc:
-            raise InvalidOptions(str(exc), path="$") from exc
+        return as_mapping(self.options)
 
     def with_opts(self, opts: Mapping[str, Any]) -> "Request":
         """Return the same request with other options, for a handler that rewrites them."""

@@ -1,0 +1,252 @@
+"""One running command, as its author sees it: with a client or without one.
+
+The context is concrete and not the handler, because a command may run with no client at
+all.  What it says goes to a sink: the connection that asked, an outer command's sink, or
+nobody.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, overload
+
+from typing_extensions import TypeVar
+
+from ctld.peer import Peer
+from ctld.wire.messages import Item, Progress
+
+if TYPE_CHECKING:
+    from ctld.commands.dispatch import Dispatcher
+    from ctld.commands.operation import Operation
+    from ctld.commands.registry import Command
+    from ctld.commands.runtime import Runtime, ServerView
+
+__all__ = ["NO_SINK", "Authorize", "Context", "Sink"]
+
+A_co = TypeVar("A_co", covariant=True, default=Any)
+T = TypeVar("T")
+P = ParamSpec("P")
+
+Authorize = Callable[["Command", Mapping[str, Any]], Coroutine[Any, Any, None]]
+"""A handler's say about a command and its options: it raises `Denied`, or returns."""
+
+# Progress never waits when nobody listens or all is read at once; a command that reports in
+# a tight loop must not keep the loop from everybody else for longer than this many calls.
+_CALLS_PER_TURN: Final = 256
+
+
+class Sink(Protocol):
+    """Where the messages of one request go, beside its final one."""
+
+    @property
+    def authorize(self) -> Authorize | None:
+        """What the handler says to a command, where it wants a say."""
+        ...
+
+    async def send_progress(self, update: Progress) -> None:
+        """Pass on a progress message; waits while the client is slow, never fails if it is gone."""
+        ...
+
+    async def send_item(self, item: Item) -> None:
+        """Pass on an item of a stream; waits and never fails likewise."""
+        ...
+
+    def begun(self, operation: "Operation[Any]") -> None:
+        """Learn which operation serves the request."""
+        ...
+
+    def become(self, peer: Peer) -> None:
+        """Serve the rest of the conversation as another peer."""
+        ...
+
+
+class _NoSink:
+    """Nobody listens: a command that the daemon started itself."""
+
+    authorize: Authorize | None = None
+
+    async def send_progress(self, update: Progress) -> None:
+        """Drop it; watchers read the operation."""
+
+    async def send_item(self, item: Item) -> None:
+        """Drop it."""
+
+    def begun(self, operation: "Operation[Any]") -> None:
+        """Nothing to remember."""
+
+    def become(self, peer: Peer) -> None:
+        """There is no conversation to go on."""
+
+
+NO_SINK: Final[Sink] = _NoSink()
+
+
+class Context(Generic[A_co]):
+    """One running command.
+
+    Attributes:
+        app: The daemon's own object.
+        command: The command that runs.
+        operation: Its entry among what runs.
+        peer: Who asked.
+        parent: The context of the command that called this one, if one did.
+        deadline: When it will be cancelled, by the loop's clock; None: never.
+    """
+
+    __slots__ = (
+        "_dispatcher",
+        "_runtime",
+        "_sink",
+        "_until_yield",
+        "_wants_progress",
+        "app",
+        "command",
+        "deadline",
+        "operation",
+        "parent",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        dispatcher: "Dispatcher",
+        runtime: "Runtime",
+        command: "Command",
+        operation: "Operation[Any]",
+        peer: Peer,
+        sink: Sink,
+        *,
+        parent: "Context[A_co] | None" = None,
+        deadline: float | None = None,
+        wants_progress: bool = True,
+    ) -> None:
+        self.app: A_co = runtime.app
+        self.command = command
+        self.operation = operation
+        self.peer = peer
+        self.parent = parent
+        self.deadline = deadline
+        self._dispatcher = dispatcher
+        self._runtime = runtime
+        self._sink = sink
+        self._wants_progress = wants_progress
+        self._until_yield = _CALLS_PER_TURN
+
+    @property
+    def server(self) -> "ServerView":
+        """The server that runs this command."""
+        return self._runtime.server
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the command should end soon: the daemon is going down."""
+        return self.operation.stopping
+
+    async def progress(
+        self,
+        message: object = "",
+        /,
+        *,
+        current: float | None = None,
+        total: float | None = None,
+        unit: str = "",
+        data: object = None,
+    ) -> None:
+        """Tell the client, and whoever watches the operation, how far it is.
+
+        Waits while the client is slow to read; is no error when it is gone.
+
+        Args:
+            message: One line for people.
+            current: How much is done.
+            total: How much there is.
+            unit: Of what: `bytes`, `items`, or a word of your own.
+            data: Anything for programs.
+        """
+        operation = self.operation
+        operation.seq += 1
+        update = Progress(message, current, total, unit, data, operation.seq)
+        operation.note(update)
+        if self._wants_progress:
+            await self._sink.send_progress(update)
+        self._until_yield -= 1
+        if not self._until_yield:
+            self._until_yield = _CALLS_PER_TURN
+            await asyncio.sleep(0)
+
+    @overload
+    async def call(
+        self,
+        command: "Callable[Concatenate[Context[A_co], P], Coroutine[Any, Any, T]]",
+        /,
+        *args: P.args,
+        **opts: P.kwargs,
+    ) -> T: ...
+    @overload
+    async def call(self, command: str, /, **opts: Any) -> Any: ...
+    async def call(self, command: Any, /, *args: Any, **opts: Any) -> Any:
+        """Run another command as a part of this one, and return its result.
+
+        It has this one's peer, locks, deadline and progress; roles are not asked again.
+
+        Args:
+            command: The function of the command, or its name.
+            args: Its options in order, for a function.
+            opts: Its options by name.
+
+        Raises:
+            CommandFailed: It failed.
+            UnknownCommand: There is none of that name here.
+        """
+        return await self._dispatcher.call(self, command, args, opts)
+
+    def launch(
+        self,
+        command: "Callable[Concatenate[Context[A_co], P], Coroutine[Any, Any, T]]",
+        /,
+        *args: P.args,
+        **opts: P.kwargs,
+    ) -> "Operation[T]":
+        """Start another command on its own: with this one's peer, without its locks; it may outlive this one.
+
+        Raises:
+            CommandFailed: It is unknown, not permitted to the peer, or the options are wrong.
+        """
+        operation: Operation[T] = self._dispatcher.launch(self.peer, command, args, opts)
+        return operation
+
+    async def follow(self, operation: "Operation[T]", /) -> T:
+        """Relay the progress of an operation and return its result; cancelling this leaves it alone.
+
+        Raises:
+            CommandFailed: It failed, or was cancelled.
+        """
+        async for update in operation.updates():
+            await self.progress(
+                update.message, current=update.current, total=update.total, unit=update.unit, data=update.data
+            )
+        return await operation.wait()
+
+    def become(self, peer: Peer) -> None:
+        """Serve the rest of the connection as `peer`: what a login command does."""
+        self.peer = peer
+        self._sink.become(peer)
+
+    def shield(self) -> AbstractAsyncContextManager[None]:
+        """Postpone cancelling until the block has ended: for what must not stop half-way."""
+        return self.operation.shield()
+
+    @property
+    def authorize(self) -> Authorize | None:
+        """What the client's handler says to a command, where it wants a say."""
+        return self._sink.authorize
+
+    @property
+    def dispatcher(self) -> "Dispatcher":
+        """The way to other commands of this socket."""
+        return self._dispatcher
+
+    @property
+    def runtime(self) -> "Runtime":
+        """What the daemon's parts share."""
+        return self._runtime

@@ -1,0 +1,292 @@
+"""What runs, or has run: one entry per command that was asked for.
+
+An operation can be interrupted by several people for several reasons: its client, another
+one, its deadline, the shutdown.  The first one wins.  To interrupt is to cancel the task at
+whatever it awaits, with the reason noted here, so that the dispatcher can tell this
+cancellation from any other and answer with the reason.  A shielded section postpones that.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Generic, Literal
+
+from typing_extensions import TypeVar
+
+from ctld.errors import Cancelled, CommandFailed, NotFound
+from ctld.peer import Peer
+from ctld.wire.messages import Progress
+
+__all__ = ["Operation", "OperationTable", "State"]
+
+T = TypeVar("T", default=Any)
+
+State = Literal["running", "done", "failed", "cancelled"]
+
+# Codes of endings that somebody wished for, or time brought about: not the command's failure.
+_CANCELLED_CODES: Final = frozenset({"cancelled", "deadline", "shutting-down"})
+
+
+class Operation(Generic[T]):
+    """One run of a command, as seen from outside of it.
+
+    Attributes:
+        command: The name of the command.
+        peer: Who asked for it.
+        cli: The client's command line, if it told.
+        started: When it began, by `time.monotonic()`.
+        started_at: When it began, by the clock on the wall.
+        state: `running`, `done`, `failed` or `cancelled`.
+        detached: Whether it runs on its own, so that its result is kept for those who ask.
+        on_disconnect: What a vanished client means for it.
+        task: The task that runs it, or that its client's other requests share.
+        seq: The number of its latest progress message.
+        cancel_sent: Whether the task has been told of an interruption.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_error",
+        "_interruption",
+        "_progress_kept",
+        "_result",
+        "_shields",
+        "_stop_event",
+        "_stop_requested",
+        "_table",
+        "_updates",
+        "cancel_sent",
+        "cli",
+        "command",
+        "detached",
+        "number",
+        "on_disconnect",
+        "peer",
+        "seq",
+        "started",
+        "state",
+        "task",
+    )
+
+    def __init__(self, table: "OperationTable", number: int, command: str, peer: Peer, cli: str = "") -> None:
+        self.number = number
+        self.command = command
+        self.peer = peer
+        self.cli = cli
+        self.started = time.monotonic()
+        self.state: State = "running"
+        self.detached = False
+        self.on_disconnect = "continue"
+        self.task: asyncio.Task[Any] | None = None
+        self.seq = 0
+        self.cancel_sent = False
+        self._table = table
+        self._progress_kept = table.progress_kept
+        self._updates: deque[Progress] | None = None
+        self._changed: asyncio.Event | None = None
+        self._result: Any = None
+        self._error: CommandFailed | None = None
+        self._interruption: CommandFailed | None = None
+        self._shields = 0
+        self._stop_requested = False
+        self._stop_event: asyncio.Event | None = None
+
+    @property
+    def id(self) -> str:
+        """Its id, unique across restarts of the daemon."""
+        return f"{self._table.boot}-{self.number}"
+
+    @property
+    def started_at(self) -> float:
+        """When it began, by the clock on the wall."""
+        return time.time() - (time.monotonic() - self.started)
+
+    @property
+    def holder(self) -> str:
+        """Its name in "is held by ...": the client's `cli` in quotes, else the command (N3)."""
+        return f"'{self.cli}'" if self.cli else self.command
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended."""
+        return self.state != "running"
+
+    @property
+    def error(self) -> CommandFailed | None:
+        """Why it failed, once it has."""
+        return self._error
+
+    @property
+    def result(self) -> Any:
+        """What it returned, once it has."""
+        return self._result
+
+    @property
+    def interruption(self) -> CommandFailed | None:
+        """Why somebody wants it to end, if somebody does."""
+        return self._interruption
+
+    def cancel(self) -> None:
+        """Ask it to end; it ends as `cancelled`, or with its result if that comes first."""
+        self.interrupt(Cancelled(f"{self.command} was cancelled"))
+
+    def interrupt(self, reason: CommandFailed) -> None:
+        """Cancel what it awaits, so that it ends with this reason; the first reason stands."""
+        if self.finished or self._interruption is not None:
+            return
+        self._interruption = reason
+        if not self._shields:
+            self._cancel_task()
+
+    def request_stop(self) -> None:
+        """Tell the command that it should end soon: its context's `stopping` is set."""
+        self._stop_requested = True
+        if self._stop_event is not None:
+            self._stop_event.set()
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set once the command should end; made when it is first asked for."""
+        if self._stop_event is None:
+            self._stop_event = asyncio.Event()
+            if self._stop_requested:
+                self._stop_event.set()
+        return self._stop_event
+
+    @asynccontextmanager
+    async def shield(self) -> AsyncIterator[None]:
+        """Postpone an interruption until the block has ended."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+            if self._interruption is not None and not self._shields:
+                self._cancel_task()
+
+    def note(self, update: Progress) -> None:
+        """Keep a progress message for those who watch."""
+        if self._updates is None:
+            self._updates = deque(maxlen=self._progress_kept)
+        self._updates.append(update)
+        if self._changed is not None:
+            self._changed.set()
+
+    def finish(self, result: Any, error: CommandFailed | None) -> None:
+        """Note how it ended, and tell everybody who waits."""
+        self._result = result
+        self._error = error
+        if error is None:
+            self.state = "done"
+        else:
+            self.state = "cancelled" if error.code in _CANCELLED_CODES else "failed"
+        self.task = None
+        self._table.ended(self)
+        if self._changed is not None:
+            self._changed.set()
+
+    async def wait(self) -> T:
+        """Return its result once it has ended.
+
+        Raises:
+            CommandFailed: It failed, or was cancelled.
+        """
+        while not self.finished:
+            await self._change()
+        if self._error is not None:
+            raise self._error
+        result: T = self._result
+        return result
+
+    async def updates(self, since: int = 0) -> AsyncIterator[Progress]:
+        """Iterate over its progress messages after number `since`, until it has ended."""
+        while True:
+            for update in [update for update in self._updates or () if update.seq > since]:
+                since = update.seq
+                yield update
+            if self.finished:
+                return
+            if self.seq <= since:
+                await self._change()
+
+    def _cancel_task(self) -> None:
+        if self.task is not None and not self.cancel_sent:
+            self.cancel_sent = True
+            self.task.cancel()
+
+    async def _change(self) -> None:
+        if self._changed is None or self._changed.is_set():
+            self._changed = asyncio.Event()
+        await self._changed.wait()
+
+
+class OperationTable:
+    """Everything that runs, and what has run on its own a short while ago.
+
+    Args:
+        kept: How many ended operations are kept.
+        retention: For how many seconds.
+        progress_kept: How many progress messages each operation keeps.
+    """
+
+    def __init__(self, *, kept: int = 1024, retention: float = 900.0, progress_kept: int = 256) -> None:
+        self.boot = f"{time.time_ns() // 1_000_000:x}"
+        self.progress_kept = progress_kept
+        self.started = 0
+        self._kept = kept
+        self._retention = retention
+        self._running: dict[int, Operation[Any]] = {}
+        self._ended: OrderedDict[int, tuple[float, Operation[Any]]] = OrderedDict()
+
+    def start(self, command: str, peer: Peer, cli: str = "") -> Operation[Any]:
+        """Make the entry of a command that begins."""
+        self.started = number = self.started + 1
+        operation = self._running[number] = Operation[Any](self, number, command, peer, cli)
+        return operation
+
+    def ended(self, operation: Operation[Any]) -> None:
+        """Take an entry out; keep it for a while if it ran on its own."""
+        self._running.pop(operation.number, None)
+        if operation.detached:
+            self._ended[operation.number] = (time.monotonic(), operation)
+            self._forget()
+
+    def find(self, operation_id: str) -> Operation[Any]:
+        """Return the operation of that id.
+
+        Raises:
+            NotFound: It never was, or ended and its result is not kept any more.
+        """
+        self._forget()
+        boot, _, number = operation_id.partition("-")
+        if boot == self.boot and number.isdecimal() and len(number) < 20:
+            with contextlib.suppress(KeyError):
+                return self._running[int(number)]
+            with contextlib.suppress(KeyError):
+                return self._ended[int(number)][1]
+        raise NotFound(f"there is no operation {operation_id!r}", kind="operation", name=operation_id)
+
+    def running(self) -> list[Operation[Any]]:
+        """Return what runs now, oldest first."""
+        return list(self._running.values())
+
+    def __iter__(self) -> Iterator[Operation[Any]]:
+        """Iterate over what has ended and is kept, then over what runs."""
+        self._forget()
+        yield from [operation for _, operation in self._ended.values()]
+        yield from self.running()
+
+    def __len__(self) -> int:
+        """The number of running operations."""
+        return len(self._running)
+
+    def _forget(self) -> None:
+        oldest_kept = time.monotonic() - self._retention
+        while self._ended:
+            number, (ended, _) = next(iter(self._ended.items()))
+            if ended >= oldest_kept and len(self._ended) <= self._kept:
+                return
+            del self._ended[number]

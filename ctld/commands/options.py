@@ -1,0 +1,264 @@
+"""From a command's signature to its options: typed decoding, and JSON Schema.
+
+The signature is the schema.  It becomes one msgspec Struct, so that options go from JSON
+text straight into typed values in a single pass.  The options that every command accepts
+(native protocol, N2: `cli`, `progress`, `manipulation_lock`) are fields of that Struct as
+well, never parameters of the command.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_origin
+
+import msgspec
+
+from ctld.errors import BadSyntax, InvalidOptions, RegistrationError
+
+__all__ = ["RESERVED", "SESSION_OPTIONS", "Option", "OptionSet", "json_schema"]
+
+RESERVED: Final = ("cli", "progress", "manipulation_lock")
+"""Options that every command accepts, and that none may declare (native protocol, N2)."""
+
+SESSION_OPTIONS: Final = ("io", "tty", "rows", "cols", "env", "cwd", "on_disconnect")
+"""What a session command accepts among its options, where it does not use the name itself (N4)."""
+
+
+class Option:
+    """What a signature cannot say about an option: `Annotated[str, Option("the VM")]`.
+
+    Args:
+        help: One line for people.
+        name: The name on the wire, where the parameter's will not do (`from`).
+        complete: Where completion finds values: `COMMAND.KEY`, a command without options
+            that returns a list of objects, and the key of each.
+        deprecated: Why not to use it any more, and what instead.
+    """
+
+    __slots__ = ("complete", "deprecated", "help", "name")
+
+    def __init__(self, help: str = "", *, name: str = "", complete: str = "", deprecated: str = "") -> None:
+        self.help = help
+        self.name = name
+        self.complete = complete
+        self.deprecated = deprecated
+
+
+class OptionSet:
+    """The options of one command.
+
+    Args:
+        parameters: The function's parameters after the context.
+        hints: The resolved annotation of each.
+        session: Whether the command takes the connection, and so accepts session options.
+
+    Raises:
+        RegistrationError: A parameter cannot be an option.
+    """
+
+    def __init__(self, parameters: list[inspect.Parameter], hints: Mapping[str, Any], *, session: bool = False) -> None:
+        self._open = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        declared = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+        fields = [_field(p, hints.get(p.name, Any)) for p in declared]
+        names = [p.name for p in declared]
+        wire_names = {msgspec_field.name or name for name, _, msgspec_field in fields}
+        taken = wire_names.intersection(RESERVED)
+        if taken:
+            raise RegistrationError(f"option {min(taken)!r} is reserved: every command accepts it already")
+        accepted = [*RESERVED, *(name for name in SESSION_OPTIONS if session and name not in wire_names)]
+        extra: list[tuple[str, Any, Any]] = [(name, Any, msgspec.field(default=None)) for name in accepted]
+        try:
+            self._struct = msgspec.defstruct("Options", [*fields, *extra], kw_only=True, forbid_unknown_fields=True)
+            self._decoder = msgspec.json.Decoder(self._struct, dec_hook=_decode_special)
+            public = msgspec.defstruct("Options", fields, kw_only=True, forbid_unknown_fields=not self._open)
+            self.schema = _options_schema(public, declared, hints)
+        except TypeError as exc:
+            raise RegistrationError(f"an option has a type that JSON cannot carry: {exc}") from exc
+        self._arguments: Callable[[Any], tuple[Any, ...]] = _getter(
+            [p.name for p in declared if p.kind is p.POSITIONAL_OR_KEYWORD]
+        )
+        self._keywords = [p.name for p in declared if p.kind is p.KEYWORD_ONLY]
+        self._wire_names = {name: msgspec_field.name or name for name, _, msgspec_field in fields}
+        self._known = frozenset(self._wire_names.values()) | frozenset(accepted)
+        self._session = [name for name in SESSION_OPTIONS if name in accepted]
+        self._names = names
+        self._defaults = self._struct() if all(p.default is not p.empty for p in declared) else None
+
+    def decode(self, options: msgspec.Raw | Mapping[str, Any]) -> "Decoded":
+        """Return the options as typed values.
+
+        Raises:
+            InvalidOptions: One is unknown, missing or of the wrong type.
+            BadSyntax: They are no JSON after all.
+        """
+        if self._open:
+            return self._decode_open(options)
+        try:
+            if isinstance(options, msgspec.Raw):
+                return Decoded(self, self._decoder.decode(options))
+            if not options and self._defaults is not None:
+                return Decoded(self, self._defaults)
+            return Decoded(self, self._convert(options))
+        except msgspec.ValidationError as exc:
+            raise _invalid(exc, self._known) from exc
+        except (msgspec.DecodeError, ValueError) as exc:
+            raise BadSyntax("syntax error, expected a valid JSON") from exc
+
+    def wire_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return keyword arguments under the names that they have on the wire."""
+        return {self._wire_names.get(name, name): value for name, value in values.items()}
+
+    def bind(self, args: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return positional and keyword arguments of a nested call as wire options."""
+        named = dict(zip(self._names, args, strict=False))
+        return self.wire_options(named | dict(values))
+
+    def _convert(self, options: Mapping[str, Any]) -> Any:
+        return msgspec.convert(dict(options), self._struct, dec_hook=_decode_special)
+
+    def _decode_open(self, options: msgspec.Raw | Mapping[str, Any]) -> "Decoded":
+        try:
+            given = msgspec.json.decode(options, type=dict[str, Any]) if isinstance(options, msgspec.Raw) else options
+            known = {key: value for key, value in given.items() if key in self._known}
+            rest = {key: value for key, value in given.items() if key not in self._known}
+            return Decoded(self, self._convert(known), rest)
+        except msgspec.ValidationError as exc:
+            raise _invalid(exc, self._known) from exc
+        except (msgspec.DecodeError, ValueError) as exc:
+            raise BadSyntax("syntax error, expected a valid JSON") from exc
+
+
+class Decoded:
+    """The options of one request, typed."""
+
+    __slots__ = ("_rest", "_set", "values")
+
+    def __init__(self, option_set: OptionSet, values: Any, rest: Mapping[str, Any] | None = None) -> None:
+        self._set = option_set
+        self._rest = rest
+        self.values = values
+
+    def call(self, function: Callable[..., Any], context: object) -> Any:
+        """Call a command's function with its context and these options."""
+        option_set = self._set
+        arguments = option_set._arguments(self.values)  # noqa: SLF001 - the two classes are one piece of machinery
+        if self._rest is None and not option_set._keywords:  # noqa: SLF001 - see above
+            return function(context, *arguments)
+        keywords = {name: getattr(self.values, name) for name in option_set._keywords}  # noqa: SLF001 - see above
+        return function(context, *arguments, **keywords, **(self._rest or {}))
+
+    @property
+    def cli(self) -> str:
+        """The client's command line, as it told it; "" if it did not."""
+        return self.values.cli if isinstance(self.values.cli, str) else ""
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether the client wants progress messages (N2: all but `progress: false`)."""
+        return self.values.progress is not False
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The session options that came among the options of a session command."""
+        given = {name: getattr(self.values, name) for name in self._set._session}  # noqa: SLF001 - see above
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def json_schema(annotation: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a type; `{}`, anything, for one that has none."""
+    if annotation is None or annotation is type(None):
+        return {"type": "null"}
+    try:
+        (schema,), components = msgspec.json.schema_components(
+            [annotation], schema_hook=_schema_special, ref_template="#/$defs/{name}"
+        )
+    except (TypeError, NameError):
+        return {}
+    return schema | ({"$defs": components} if components else {})
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if not names:
+        return lambda _: ()
+    if len(names) == 1:
+        get = attrgetter(names[0])
+        return lambda values: (get(values),)
+    return attrgetter(*names)
+
+
+def _field(parameter: inspect.Parameter, hint: Any) -> tuple[str, Any, Any]:
+    option = _option_of(hint)
+    wire_name = (option.name if option else "") or None
+    default = parameter.default
+    if default is parameter.empty:
+        return (parameter.name, hint, msgspec.field(name=wire_name))
+    if isinstance(default, list | dict | set):
+        if default:
+            raise RegistrationError(f"option {parameter.name!r} has a default that a call could change: use a tuple")
+        return (parameter.name, hint, msgspec.field(default_factory=type(default), name=wire_name))
+    return (parameter.name, hint, msgspec.field(default=default, name=wire_name))
+
+
+def _option_of(hint: Any) -> Option | None:
+    if get_origin(hint) is Annotated:
+        return next((extra for extra in get_args(hint)[1:] if isinstance(extra, Option)), None)
+    return None
+
+
+def _options_schema(struct: Any, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of the options, with what `Option` adds; required ones in order of the signature."""
+    (_,), components = msgspec.json.schema_components(
+        [struct], schema_hook=_schema_special, ref_template="#/$defs/{name}"
+    )
+    schema: dict[str, Any] = components.pop("Options")
+    schema.pop("title", None)
+    schema.setdefault("properties", {})
+    for parameter in parameters:
+        option = _option_of(hints.get(parameter.name))
+        if option is None:
+            continue
+        entry = schema["properties"][option.name or parameter.name]
+        for key, value in (("description", option.help), ("x-complete", option.complete)):
+            if value:
+                entry[key] = value
+        if option.deprecated:
+            entry |= {"deprecated": True, "x-deprecated": option.deprecated}
+    schema.setdefault("required", [])
+    schema["additionalProperties"] = schema.get("additionalProperties", True)
+    return schema | ({"$defs": components} if components else {})
+
+
+def _decode_special(wanted: type[Any], value: Any) -> Any:
+    if wanted is Path:
+        if isinstance(value, str):
+            return Path(value)
+        raise msgspec.ValidationError("Expected `str`")
+    raise NotImplementedError(f"options of type {wanted.__name__} are not supported")
+
+
+def _schema_special(wanted: type[Any]) -> dict[str, Any]:
+    if wanted is Path:
+        return {"type": "string", "format": "path"}
+    raise NotImplementedError(f"{wanted.__name__} has no JSON Schema")
+
+
+def _invalid(problem: msgspec.ValidationError, known: frozenset[str]) -> InvalidOptions:
+    """Say which option is wrong, and how, in terms of options (N2, N3)."""
+    text, _, place = str(problem).partition(" - at `")
+    path = place.rstrip("`") or "$"
+    if "missing required field" in text:
+        name = text.split("`")[1]
+        return InvalidOptions(f"option {name!r} is missing{_inside(path)}", path=f"{path}.{name}")
+    if "unknown field" in text:
+        name = text.split("`")[1]
+        close = difflib.get_close_matches(name, known, n=1) if path == "$" else []
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return InvalidOptions(f"unknown option {name!r}{_inside(path)}{hint}", path=f"{path}.{name}")
+    wrong = text[:1].lower() + text[1:]
+    return InvalidOptions(f"option {path.removeprefix('$.')!r}: {wrong}", path=path)
+
+
+def _inside(path: str) -> str:
+    return "" if path == "$" else f" in {path.removeprefix('$.')!r}"

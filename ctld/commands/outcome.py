@@ -1,0 +1,27 @@
+"""From exceptions to the final message of a request: the one place that decides it."""
+
+import logging
+import secrets
+
+from ctld.errors import CommandFailed, InternalError
+from ctld.wire.messages import Failure
+
+__all__ = ["failure_of", "internal_error"]
+
+
+def failure_of(error: CommandFailed) -> Failure:
+    """Return the final message that an error of the tree stands for (native protocol, N3)."""
+    return Failure(error.message, error.code, error.fields)
+
+
+def internal_error(logger: logging.Logger, what: str, exception: BaseException | None) -> InternalError:
+    """Log an unexpected exception with its traceback, and return what the peer may know of it.
+
+    Args:
+        logger: Where the traceback goes.
+        what: What was being done.
+        exception: The exception; None where a rule was broken without one.
+    """
+    reference = secrets.token_hex(4)
+    logger.error("! internal error %s: %s", reference, what, exc_info=exception)
+    return InternalError("internal error", ref=reference)

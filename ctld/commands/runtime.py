@@ -1,0 +1,56 @@
+"""What commands reach besides the daemon's own object."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ctld.commands.operation import OperationTable
+from ctld.limits import Limits
+from ctld.policy import Policy
+
+__all__ = ["Runtime", "ServerView"]
+
+
+class ServerView(Protocol):
+    """The server, as far as commands see it."""
+
+    def close(self) -> None:
+        """Begin to stop."""
+        ...
+
+    def create_task(self, coro: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[Any]:
+        """Run something in the background for as long as the server lives."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Say how the server is."""
+        ...
+
+    def connections(self) -> list[dict[str, Any]]:
+        """List who is connected."""
+        ...
+
+
+@dataclass
+class Runtime:
+    """The shared parts of one daemon; every socket's dispatcher has the same.
+
+    Attributes:
+        app: The daemon's own object.
+        server: The server.
+        policy: Who may do what.
+        limits: The bounds.
+        operations: What runs, and what has run.
+        stopping: Whether the daemon is going down: nothing new is started.
+        started_at: When the daemon began, by the clock on the wall.
+    """
+
+    app: Any
+    server: ServerView
+    policy: Policy
+    limits: Limits = field(default_factory=Limits)
+    operations: OperationTable = field(default_factory=OperationTable)
+    stopping: bool = False
+    started_at: float = field(default_factory=time.time)
