@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     {"errors", "peer", "version", "address", "secret", "limits"},
     {"wire", "wait_graph", "stream", "ownership", "toml_lines"},
-    {"locks", "events", "history", "callers", "policy", "processes", "systemd", "client"},
+    {"locks", "events", "history", "accounts", "callers", "policy", "processes", "systemd", "client"},
     {"sessions", "jobs", "gatherer"},
     {"commands"},
     {
         "connection", "client_handler", "listeners", "endpoint", "acceptor",
-        "credentials", "refusal", "hangup",
+        "credentials", "refusal", "hangup", "admission", "unix_socket", "tls",
     },
     {"server", "dialects", "runner"},
     {"config", "daemon", "__main__"},
