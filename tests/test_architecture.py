@@ -26,7 +26,7 @@ LAYERS = (
         "credentials", "refusal", "hangup", "admission", "unix_socket", "tls",
     },
     {"server", "dialects", "runner"},
-    {"config", "daemon", "__main__"},
+    {"config", "config_errors", "settings", "daemon", "log", "__main__"},
     # Beside the layers: for the authors of downstreams, and never imported from within.
     {"testing"},
 )  # fmt: skip

@@ -1,0 +1,147 @@
+"""What the reference daemon can be told in its TOML file."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from ctld.address import parse_address
+from ctld.config import TomlDocument
+from ctld.config_errors import Mistake
+from ctld.errors import ConfigError
+from ctld.limits import Limits
+from ctld.listeners import Listen
+from ctld.peer import Role
+from ctld.policy import Policy
+
+__all__ = ["DaemonSettings", "LogFormat", "LogLevel", "Places", "RoleSettings", "Settings", "load_settings", "places"]
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+LogFormat: TypeAlias = Literal["text", "json"]
+
+_DIALECTS: Final = ("native",)
+
+
+class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[daemon]` table.
+
+    Attributes:
+        runtime_dir: Where sockets live; made if it is missing.  Empty: `/run/ctld` for root,
+            else `ctld` below `XDG_RUNTIME_DIR`.
+        state_dir: Where things live that outlast the daemon.  Empty: `STATE_DIRECTORY`, which
+            systemd sets, else `/var/lib/ctld` beside root's `/run/ctld`, else `state` below
+            the runtime directory.
+        log_level: The least severe messages that are logged.
+        log_format: Lines for people, or one JSON object per line.
+    """
+
+    runtime_dir: str = ""
+    state_dir: str = ""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
+
+
+class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[roles]` table: for each role, the callers who have it, as `ctld.policy` names them.
+
+    Attributes:
+        anyone: Callers who may no more than strangers.
+        observe: Callers who may look.
+        operate: Callers who may also act.
+        admin: Callers who may everything.
+    """
+
+    anyone: tuple[str, ...] = ()
+    observe: tuple[str, ...] = ()
+    operate: tuple[str, ...] = ()
+    admin: tuple[str, ...] = ()
+
+    def mapping(self) -> Mapping[Role, Collection[str]]:
+        """Return them as the policy takes them."""
+        return {"anyone": self.anyone, "observe": self.observe, "operate": self.operate, "admin": self.admin}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file.
+
+    Attributes:
+        daemon: Where it lives, and what it logs.
+        limits: The bounds on what callers can make it hold.
+        roles: Who may do what.
+        listen: Where it listens; with none, on `ctld.sock` in the runtime directory.
+    """
+
+    daemon: DaemonSettings = DaemonSettings()
+    limits: Limits = Limits()
+    roles: RoleSettings = RoleSettings()
+    listen: tuple[Listen, ...] = ()
+
+
+def load_settings(path: str | os.PathLike[str]) -> Settings:
+    """Read the daemon's configuration, and check what a type cannot express.
+
+    Raises:
+        ConfigError: It cannot be used; the message names the file, the line and the key.
+    """
+    document = TomlDocument.read(path)
+    settings = document.convert(Settings)
+    for mistake in _mistakes(settings):
+        raise document.error(mistake)
+    return settings
+
+
+def _mistakes(settings: Settings) -> Iterator[Mistake]:
+    try:
+        Policy(settings.roles.mapping())
+    except ConfigError:
+        yield from _mistaken_roles(settings.roles)
+    for index, listen in enumerate(settings.listen):
+        if listen.dialect not in _DIALECTS:
+            reason = f"{listen.dialect!r} is no dialect; there are {', '.join(_DIALECTS)}"
+            yield Mistake(("listen", index, "dialect"), reason)
+        try:
+            parse_address(listen.address)
+        except ConfigError as exc:
+            yield Mistake(("listen", index, "address"), str(exc))
+
+
+def _mistaken_roles(settings: RoleSettings) -> Iterator[Mistake]:
+    """Find the principal with which the policy breaks: a wrong one, or one that stands elsewhere too."""
+    so_far: dict[Role, list[str]] = {}
+    for role, principals in settings.mapping().items():
+        for index, principal in enumerate(principals):
+            so_far.setdefault(role, []).append(principal)
+            try:
+                Policy(so_far)
+            except ConfigError as exc:
+                yield Mistake(("roles", role, index), str(exc).removeprefix("roles: "))
+                return
+
+
+class Places(NamedTuple):
+    """The directories of a daemon."""
+
+    runtime_dir: str
+    state_dir: str
+
+
+def places(settings: DaemonSettings, environ: Mapping[str, str], uid: int) -> Places:
+    """Decide where the daemon lives.
+
+    Raises:
+        ConfigError: Nothing says where.
+    """
+    # systemd separates several with colons; the first is the unit's own.
+    state_dir = settings.state_dir or environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if settings.runtime_dir:
+        runtime_dir = settings.runtime_dir
+    elif uid == 0:
+        runtime_dir = "/run/ctld"
+        state_dir = state_dir or "/var/lib/ctld"
+    else:
+        user_dir = environ.get("XDG_RUNTIME_DIR", "")
+        if not user_dir.startswith("/"):  # the XDG rules: a relative one is as good as none
+            raise ConfigError("no runtime directory: say --runtime-dir, or set XDG_RUNTIME_DIR")
+        runtime_dir = os.path.join(user_dir, "ctld")
+    return Places(runtime_dir, state_dir or os.path.join(runtime_dir, "state"))
