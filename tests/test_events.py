@@ -88,7 +88,7 @@ def test_n6_sequence_numbers_start_at_the_start_time_in_microseconds_and_grow_ac
 async def test_a_reader_that_waits_is_woken():
     events = bus()
     with events.subscribe("x") as subscription:
-        reader = asyncio.create_task(anext(subscription))  # type: ignore[arg-type]  # anext() gives a coroutine here
+        reader = asyncio.create_task(anext(subscription))
         await asyncio.sleep(0)
         assert not reader.done()
         events.publish("y")
@@ -122,7 +122,7 @@ async def test_misuse_is_refused_in_words():
     with subscription:
         with pytest.raises(LocalProtocolError, match="entered once"), subscription:
             pass
-        reader = asyncio.create_task(anext(subscription))  # type: ignore[arg-type]  # anext() gives a coroutine here
+        reader = asyncio.create_task(anext(subscription))
         await asyncio.sleep(0)
         with pytest.raises(LocalProtocolError, match="another task"):
             await anext(subscription)
@@ -145,7 +145,7 @@ def test_a_bus_without_subscribers_is_still_a_bus():
 async def test_a_cancelled_reader_leaves_no_trace_and_loses_nothing(wake_first: bool):
     events = bus()
     with events.subscribe("x") as subscription:
-        reader = asyncio.create_task(anext(subscription))  # type: ignore[arg-type]  # anext() gives a coroutine here
+        reader = asyncio.create_task(anext(subscription))
         await asyncio.sleep(0)
         if wake_first:
             events.publish("x", n=1)
@@ -568,7 +568,7 @@ def test_no_event_is_both_delivered_and_lost_and_none_vanishes(
 async def test_n6_closing_ends_every_subscriber_with_shutting_down_after_what_was_queued():
     events = bus()
     with events.subscribe() as all_types, events.subscribe("x") as waiting, events.subscribe("bye") as one:
-        waiter = asyncio.create_task(anext(waiting))  # type: ignore[arg-type]  # anext() gives a coroutine here
+        waiter = asyncio.create_task(anext(waiting))
         await asyncio.sleep(0)
         events.publish("bye")
         events.close()
