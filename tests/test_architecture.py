@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 # The rooms of ctld/, lowest first.  A module may import from its own layer or from below.
 LAYERS = (
     {"errors", "peer", "version", "address", "secret", "limits"},
-    {"wire", "wait_graph", "stream", "ownership", "toml_lines"},
-    {"locks", "events", "history", "accounts", "callers", "policy", "processes", "systemd", "client"},
+    {"wire", "lock_queue", "wait_graph", "stream", "ownership", "toml_lines"},
+    {"locks", "lock_report", "events", "history", "accounts", "callers", "policy", "processes", "systemd", "client"},
     {"sessions", "jobs", "gatherer"},
     {"commands"},
     {
@@ -33,7 +33,7 @@ LAYERS = (
 RANK = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # Logic that is tested without a loop, a socket or a clock has to stay free of them.
-PURE = {"ctld.wire", "ctld.wait_graph", "ctld.toml_lines"}
+PURE = {"ctld.wire", "ctld.lock_queue", "ctld.wait_graph", "ctld.toml_lines"}
 IMPURE = {"asyncio", "socket", "os", "time", "select", "selectors", "signal", "subprocess", "threading", "uvloop"}
 
 # What the CLI may know of ctld: the side of the wire that it stands on.
