@@ -1,0 +1,83 @@
+"""Every code block of the README and of every page runs; `tests/docs/blocks.py` says how."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, BlockFailed, Page, blocks_of, matches, steps_of
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.fixture
+def folder():
+    # Not tmp_path: the path of a UNIX socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ctld-docs-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def page(folder):
+    return Page(folder)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_page_runs(path, page):
+    text = path.read_text()
+    fences = sum(line.lstrip().startswith("```") for line in text.splitlines())
+    assert page.run(text) * 2 >= fences, "a block was not recognised"
+
+
+# The runner has to be able to fail.
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("```python\nraise SystemExit(3)\n```", "ended with 3"),
+        ("```console\n$ echo a\nb\n```", "printed"),
+        ("```console\n$ false\n```", "ended with 1"),
+        ("```console\noutput\n```", "begins with a command"),
+        ("```console\n$ false &\n```", "was never ready"),
+        ("```sh\nmake no-such-target\n```", "no-such-target"),
+        ("```sh\nrm -rf x\n```", "no call of make"),
+        ("```wire\n--> {}\n```", "no daemon is listening"),
+        ("```ruby\nputs 1\n```", "nobody knows how to run ruby"),
+        ("```\nx\n```", "a block without a language"),
+        ("<!-- run: false -->", "ended with 1"),
+        ("text\n\n    ```python\n    import nothing_like_it\n    ```", "No module named"),
+    ],
+)
+def test_a_block_that_does_not_do_what_it_says(page, text, complaint):
+    with pytest.raises(BlockFailed, match=complaint):
+        page.run(text)
+
+
+def test_a_configuration_that_is_none(page):
+    with pytest.raises(Exception, match=r"untitled\.toml:1: demon: there is no such key"):
+        page.run("```toml\n[demon]\n```")
+
+
+def test_titles_make_files_and_tmp_is_the_folder(page, folder):
+    page.run('```python title="a.py"\nprint("/tmp/x")\n```\n\n```console\n$ python a.py\n/tmp/x\n```')
+    assert (folder / "a.py").read_text() == f'print("{folder}/x")\n'
+
+
+def test_lines_and_indentation():
+    text = "one\n\n```text\na\n```\n- item\n\n    ```console\n    $ x\n      y\n    ```\n"
+    assert [(block.line, block.language, block.code) for block in blocks_of(text)] == [
+        (3, "text", "a\n"),
+        (8, "console", "$ x\n  y\n"),
+    ]
+
+
+def test_gaps_match_anything_and_nothing_else():
+    assert matches("a...c\nd", "a b\nb c\nd\n")
+    assert matches("a (b) [c]", "a (b) [c]")
+    assert not matches("a...c", "a b")
+    assert not matches("a", "a\nb")
+
+
+def test_a_command_may_go_on_in_the_next_line():
+    assert steps_of("$ a \\\n  b\nout\n$ c\n") == [("a \\\n  b", "out\n"), ("c", "")]
