@@ -30,6 +30,11 @@ Pause: TypeAlias = Literal[_Pause.NEED_DATA, _Pause.END_OF_INPUT]
 class Codec(Protocol):
     """One connection's translation, on the server's side."""
 
+    @property
+    def pending(self) -> int:
+        """How many received bytes are not understood yet."""
+        ...
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes that the peer sent."""
         ...
@@ -49,8 +54,11 @@ class Codec(Protocol):
         """
         ...
 
-    def send(self, message: Outgoing, request_id: RequestId | None = None) -> None:
+    def send(self, message: Outgoing, request_id: RequestId | None = None) -> int:
         """Encode a message, into what `data_to_send()` returns next.
+
+        Returns:
+            How many bytes `data_to_send()` would return now.
 
         Raises:
             LocalProtocolError: The wire cannot carry it; nothing of it has been written.

@@ -84,6 +84,11 @@ class NativeCodec:
         self._skipping = False
         self._eof = False
 
+    @property
+    def pending(self) -> int:
+        """How many received bytes are not understood yet."""
+        return len(self._buffer)
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes that the peer sent."""
         self._buffer.feed(data)
@@ -117,8 +122,11 @@ class NativeCodec:
                 if event is not None:
                     return event
 
-    def send(self, message: Outgoing, request_id: RequestId | None = None) -> None:
+    def send(self, message: Outgoing, request_id: RequestId | None = None) -> int:
         """Encode a message; with the id of its request if that had one (N4).
+
+        Returns:
+            How many bytes wait to be sent.
 
         Raises:
             LocalProtocolError: JSON cannot carry it; nothing of it has been written.
@@ -140,6 +148,7 @@ class NativeCodec:
         else:
             line += b',"id":%b}\n' % encode(request_id)
         self._out += line
+        return len(self._out)
 
     def data_to_send(self) -> bytes:
         """Return, and forget, the bytes to write."""

@@ -1,0 +1,411 @@
+"""The transport side of one client: bytes in, events out; messages in, bytes out.
+
+There is no parsing here (the codec does it) and no meaning (the conversation has it).
+What is here is flow: everything written in one turn of the loop leaves in one write; a
+peer that does not read stops what is made for it; a peer that sends more than is served
+stops being read; a peer that is gone is noticed even then.
+"""
+
+import asyncio
+import logging
+import socket
+from typing import Any, Final, Protocol, cast
+
+from ctld.budget import UNIT, InputBudget
+from ctld.errors import RemoteProtocolError
+from ctld.hangup import HangupWatch
+from ctld.limits import Limits
+from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Codec
+from ctld.wire.messages import Incoming, Outgoing, RequestId
+
+__all__ = ["Connection", "Receiver"]
+
+logger = logging.getLogger("ctld.connection")
+
+# Messages are joined up to this size before they are written; larger joints only cost
+# memory, and lists of large pieces make the allocator give memory back and take it again.
+_FLUSH_AT: Final = 64 * 1024
+
+
+class Receiver(Protocol):
+    """Who gets the events of a connection."""
+
+    def on_event(self, event: Incoming) -> None:
+        """Take an event; must not block."""
+        ...
+
+    def on_end_of_input(self) -> None:
+        """The peer sends no more; it may still read."""
+        ...
+
+    def on_protocol_error(self, error: RemoteProtocolError) -> None:
+        """The peer broke the rules so that nothing more can be understood."""
+        ...
+
+    def on_vanished(self) -> None:
+        """The peer is gone: nobody reads any more what is sent; told once."""
+        ...
+
+    def on_drained(self) -> None:
+        """The peer has read what was piled up for it."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection.
+
+    Args:
+        sock: The accepted socket; the transport that is made of it owns it.
+        transport_kind: `unix`, `tcp` or `tls`.
+        codec: The translation between bytes and messages.
+        limits: The bounds.
+        budget: What all connections of the server share.
+        watch: Who notices hang-ups while nothing is read.
+
+    Attributes:
+        gone: Whether the peer is gone, so that nobody reads what is sent.
+        lost: Whether the transport is gone too; before that, what the peer left may still be read.
+        input_ended: Whether the peer sends no more.
+        congested: Whether the peer's unread output exceeds the high-water mark.
+        queued: Bytes of requests that were read and not finished yet; the conversation counts.
+    """
+
+    __slots__ = (
+        "_active",
+        "_budget",
+        "_closed",
+        "_discarding",
+        "_drained",
+        "_flush_scheduled",
+        "_held",
+        "_idle_since",
+        "_limits",
+        "_loop",
+        "_paused",
+        "_receiver",
+        "_stalled_since",
+        "_transport",
+        "_units",
+        "_watch",
+        "_watching",
+        "_written",
+        "_written_before",
+        "codec",
+        "congested",
+        "gone",
+        "input_ended",
+        "kind",
+        "lost",
+        "queued",
+        "sock",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        transport_kind: str,
+        codec: Codec,
+        limits: Limits,
+        budget: InputBudget,
+        watch: HangupWatch,
+    ) -> None:
+        self.sock = sock
+        self.kind = transport_kind
+        self.codec = codec
+        self.congested = False
+        self.gone = False
+        self.lost = False
+        self.input_ended = False
+        self.queued = 0
+        self._loop = asyncio.get_running_loop()
+        self._limits = limits
+        self._budget = budget
+        self._watch = watch
+        self._receiver: Receiver | None = None
+        self._transport: asyncio.Transport | None = None
+        self._drained: list[asyncio.Future[None]] | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self._flush_scheduled = False
+        self._discarding = False
+        self._held = False
+        self._paused = False
+        self._watching = False
+        self._units = 0
+        self._written = 0
+        self._written_before = 0
+        self._active = True
+        self._idle_since = 0.0
+        self._stalled_since = 0.0
+
+    def attach(self, receiver: Receiver) -> None:
+        """Say who gets the events; before the transport exists."""
+        self._receiver = receiver
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is ready."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=self._limits.high_water)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        self._active = True
+        if not self._discarding:
+            self.codec.receive_data(data)
+            self._pull()
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; keep the other direction open where the transport can (N2)."""
+        self.input_ended = True
+        if self._discarding or self.kind == "tls":
+            return False
+        self.codec.receive_eof()
+        self._pull()
+        if not self.gone and self._receiver is not None:
+            self._watch_for_hangup()
+        return True
+
+    def pause_writing(self) -> None:
+        """The peer reads too slowly."""
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        self.congested = False
+        self._wake_drained()
+        if self._receiver is not None:
+            self._receiver.on_drained()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whoever's doing."""
+        self.lost = True
+        self.input_ended = True
+        if self._watching:
+            self._watch.unwatch(self.sock.fileno())
+            self._watching = False
+        self._budget.forget(self)
+        if self._units:
+            self._budget.change(-self._units)
+            self._units = 0
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+        self._peer_gone()
+
+    # What the conversation calls.
+
+    def send(self, message: Outgoing, request_id: RequestId | None = None, *, more: bool = True) -> None:
+        """Send a message; a peer that is gone is no error.
+
+        Args:
+            message: The message.
+            request_id: The id of its request, if that had one.
+            more: Whether more is likely to follow in this turn of the loop; else it is
+                written at once.
+
+        Raises:
+            LocalProtocolError: The wire cannot carry it; nothing of it has been sent.
+        """
+        if self.gone:
+            return
+        waiting = self.codec.send(message, request_id)
+        if not more or waiting > _FLUSH_AT:
+            self.flush()
+        elif not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what has been sent in this turn."""
+        self._flush_scheduled = False
+        data = self.codec.data_to_send()
+        if data and self._transport is not None and not self.gone:
+            self._written += len(data)
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the peer has read enough; returns at once for a peer that is gone."""
+        while self.congested and not self.gone:
+            waiter = self._loop.create_future()
+            if self._drained is None:
+                self._drained = []
+            self._drained.append(waiter)
+            await waiter
+
+    def release_input(self, size: int) -> None:
+        """Count a request's bytes as served."""
+        self.queued -= size
+        if self._units:
+            self._regulate()
+
+    def hold(self) -> None:
+        """Understand nothing more for now: what follows may not be a request (N5)."""
+        self._held = True
+
+    def resume(self) -> None:
+        """Understand requests again after `hold()`."""
+        self._held = False
+        self._pull()
+
+    def abort(self) -> None:
+        """Drop the connection, and what was not written yet."""
+        if self._transport is not None and not self.lost:
+            self._transport.abort()
+
+    async def finish(self, linger: float) -> None:
+        """Close in order: all that was sent gets out, and the peer does not lose it (N2).
+
+        A socket that is closed while bytes of the peer lie unread in it resets the
+        connection, and the peer may never see the last message.  So this side says that it
+        sends no more, and reads on until the peer hangs up.
+
+        Args:
+            linger: How many seconds the peer gets to do so; 0: it has nothing to lose.
+        """
+        transport = self._transport
+        if transport is None or self.lost:
+            return
+        self.flush()
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+        self._discarding = True
+        if self.gone:
+            transport.abort()
+        if linger and not self.input_ended and transport.can_write_eof():
+            self._resume_reading()
+            transport.write_eof()
+            timer = self._loop.call_later(linger, transport.abort)
+        else:
+            transport.close()
+            timer = self._loop.call_later(self._limits.write_timeout, transport.abort)
+        try:
+            await self._closed
+        finally:
+            timer.cancel()
+            transport.abort()
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport; only once it exists."""
+        assert self._transport is not None
+        return self._transport
+
+    @property
+    def unread_output(self) -> int:
+        """The bytes that the peer has not taken from us."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def extra(self, name: str) -> Any:
+        """Return what the transport knows of its other end, such as `ssl_object`."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    # What the server's housekeeping calls.
+
+    def tick(self, now: float, *, idle: bool) -> str:
+        """Look for peers that take or give nothing.
+
+        Args:
+            now: The loop's time.
+            idle: Whether no request of this connection is outstanding.
+
+        Returns:
+            Why to drop the connection: `stalled`, `starved`, `idle`; or "".
+        """
+        if self._is_stalled(now):
+            return "stalled"
+        if self._active or not idle:
+            self._active = False
+            self._idle_since = now
+            return ""
+        waited = now - self._idle_since
+        if self._paused and waited >= self._limits.write_timeout:
+            return "starved"
+        return "idle" if self._limits.idle_timeout and waited >= self._limits.idle_timeout else ""
+
+    def _is_stalled(self, now: float) -> bool:
+        """Tell whether the peer has read nothing for too long while something waits for it."""
+        waiting = self.unread_output
+        taken = self._written - waiting
+        if not waiting or taken != self._written_before or not self._stalled_since:
+            self._written_before = taken
+            self._stalled_since = now if waiting else 0.0
+            return False
+        return now - self._stalled_since >= self._limits.write_timeout
+
+    def _pull(self) -> None:
+        """Hand on what the bytes mean, as far as they are understood."""
+        receiver = self._receiver
+        next_event = self.codec.next_event
+        if receiver is None:
+            return
+        try:
+            while not self._held:
+                event = next_event()
+                if event is NEED_DATA:
+                    break
+                if event is END_OF_INPUT:
+                    receiver.on_end_of_input()
+                    break
+                receiver.on_event(event)
+        except RemoteProtocolError as exc:
+            logger.info("! %s", exc)
+            self._discarding = True
+            receiver.on_protocol_error(exc)
+        if self.queued + self.codec.pending >= UNIT or self._units or self._held:
+            self._regulate()
+
+    def _regulate(self) -> None:
+        """Stop or go on reading, by how much has been read and not served."""
+        if self.lost:
+            return
+        held = self.queued + self.codec.pending
+        units = held // UNIT
+        if units != self._units:
+            change, self._units = units - self._units, units
+            self._budget.change(change)
+        if self._held or held > self._limits.max_queued_per_connection:
+            self._pause_reading()
+        elif self._units and self._budget.exhausted:
+            self._budget.wait(self, self._regulate)
+            self._pause_reading()
+        else:
+            self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._paused and self._transport is not None and not self.input_ended:
+            self._paused = True
+            self._transport.pause_reading()
+            self._watch_for_hangup()
+
+    def _resume_reading(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._budget.forget(self)
+            if not self.input_ended and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _watch_for_hangup(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._watch.watch(self.sock.fileno(), self._on_hangup)
+
+    def _on_hangup(self) -> None:
+        self._watching = False
+        self._peer_gone()
+        if self.input_ended:
+            self.abort()
+        # else what it sent before it left is still to be read, and served
+
+    def _peer_gone(self) -> None:
+        if not self.gone:
+            self.gone = True
+            self.congested = False
+            self._wake_drained()
+            if self._receiver is not None:
+                self._receiver.on_vanished()
+
+    def _wake_drained(self) -> None:
+        waiting, self._drained = self._drained, None
+        for waiter in waiting or ():
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,419 @@
+"""Conversation: the order of things between one client and its handler.
+
+Requests without an id are served one after the other by the connection's one long-lived
+task; each request with an id has a task of its own (native protocol, N1 and N4).  A new
+task per request would cost several times what a request costs.
+
+The long-lived task takes all that has arrived as one batch, so that nothing is moved from
+the front of a list, and gives the loop a turn after so many requests.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from ctld.client_handler import ClientHandler, current_request
+from ctld.commands.context import Authorize
+from ctld.commands.dispatch import Dispatcher, require_role
+from ctld.commands.operation import Operation
+from ctld.commands.outcome import failure_of, internal_error
+from ctld.connection import Connection
+from ctld.errors import (
+    BadRequest,
+    Busy,
+    Cancelled,
+    CommandFailed,
+    DeadlineExceeded,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ShuttingDown,
+)
+from ctld.limits import Limits
+from ctld.peer import Peer
+from ctld.wire.messages import Cancel, Failure, Incoming, Invalid, Item, Progress, Reply, Request, RequestId
+
+__all__ = ["Conversation", "Exchange"]
+
+logger = logging.getLogger("ctld.connection")
+
+# Requests that are served without a wait between them, before others get a turn: under a
+# millisecond of work.
+_REQUESTS_PER_TURN: Final = 128
+
+_GONE: Final = "the client has gone"
+
+
+class Exchange:
+    """One request on its way: from its arrival to its final message.
+
+    It is the sink of the command that serves it.
+    """
+
+    __slots__ = ("_cancel_sent", "_conversation", "deadline", "interruption", "operation", "request", "task")
+
+    def __init__(self, conversation: "Conversation", request: Request | Invalid) -> None:
+        self._conversation = conversation
+        self.request: Any = request
+        self.deadline: float | None = None
+        self.operation: Operation[Any] | None = None
+        self.interruption: CommandFailed | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self._cancel_sent = False
+
+    @property
+    def authorize(self) -> Authorize | None:
+        """What the handler says to a command, where it wants a say."""
+        handler = self._conversation.handler
+        return handler.authorize if handler.has_authorize else None
+
+    async def send_progress(self, update: Progress) -> None:
+        """Send progress; waits while the client reads too slowly."""
+        connection = self._conversation.connection
+        connection.send(update, self.request.id)
+        if connection.congested:
+            await connection.drained()
+
+    async def send_item(self, item: Item) -> None:
+        """Send an item; waits while the client reads too slowly."""
+        connection = self._conversation.connection
+        connection.send(item, self.request.id)
+        if connection.congested:
+            await connection.drained()
+
+    def begun(self, operation: Operation[Any]) -> None:
+        """Learn which operation serves the request."""
+        self.operation = operation
+        if self.interruption is not None:
+            operation.interrupt(self.interruption)
+        elif operation.on_disconnect == "cancel" and self._conversation.connection.gone:
+            operation.interrupt(Cancelled(_GONE))
+
+    def become(self, peer: Peer) -> None:
+        """Serve the rest of the conversation as another peer."""
+        self._conversation.handler.peer = peer
+
+    def interrupt(self, reason: CommandFailed) -> None:
+        """Have it end with this reason, wherever it is."""
+        if self.operation is not None:
+            self.operation.interrupt(reason)
+        elif self.interruption is None:
+            self.interruption = reason
+            if self.task is not None:
+                self._cancel_sent = True
+                self.task.cancel()
+
+    async def settle(self) -> None:
+        """Take back a cancellation of the task, delivered or not, so that it can go on."""
+        if self._cancel_sent and self.task is not None:
+            self._cancel_sent = False
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                logger.debug("a request had been answered before it was cancelled")
+            if self.task.uncancel() > 0:
+                raise asyncio.CancelledError
+
+
+class Conversation:
+    """What goes on between one client and its handler.
+
+    Args:
+        connection: The transport side.
+        handler: The author's side.
+        dispatcher: The way to the commands.
+        limits: The bounds.
+
+    Attributes:
+        served: How many requests have been answered.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_by_id",
+        "_dispatcher",
+        "_ended",
+        "_held",
+        "_limits",
+        "_linger",
+        "_open",
+        "_running",
+        "_stopping",
+        "_wake",
+        "connection",
+        "handler",
+        "served",
+    )
+
+    def __init__(
+        self, connection: Connection, handler: ClientHandler[Any], dispatcher: Dispatcher, limits: Limits
+    ) -> None:
+        self.connection = connection
+        self.handler = handler
+        self.served = 0
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._arrived: list[Exchange] = []
+        self._running: Exchange | None = None
+        self._by_id: dict[RequestId, Exchange] | None = None
+        self._held: list[Exchange] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._open = False
+        self._ended = False
+        self._stopping = False
+        self._linger = limits.drain_timeout
+        handler.attach(self)
+        connection.attach(self)
+
+    # The long-lived task.
+
+    async def converse(self) -> None:
+        """Hold the conversation, from the banner to the end; returns when the connection is closed."""
+        try:
+            if await self._begin():
+                await self._serve_in_order()
+        finally:
+            await self.connection.finish(self._linger)
+
+    async def _begin(self) -> bool:
+        """Let the handler look at the client; tell whether it is welcome."""
+        try:
+            async with asyncio.timeout(self._limits.handshake_timeout):
+                await self.handler.on_connect()
+            banner = self.handler.banner()
+            if banner is not None:
+                self.connection.send(banner, more=False)
+        except CommandFailed as exc:
+            self.connection.send(failure_of(exc))
+            return False
+        except Exception as exc:  # noqa: BLE001 - the boundary: a handler's on_connect() may have any defect
+            self.connection.send(failure_of(internal_error(logger, "on_connect()", exc)))
+            return False
+        self._open = True
+        self._start_held()
+        return True
+
+    async def _serve_in_order(self) -> None:
+        """Serve what arrives without an id, until the client or the server wants no more."""
+        connection = self.connection
+        in_this_turn = 0
+        while True:
+            batch, self._arrived = self._arrived, []
+            if not batch:
+                if self._is_over():
+                    return
+                del batch  # an idle connection must not hold on to its last request
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
+                self._wake = None
+                in_this_turn = 0
+                continue
+            last = batch[-1]
+            for exchange in batch:
+                if connection.congested:
+                    await connection.drained()
+                self._running = exchange
+                outcome = await self._answer(exchange)
+                self._running = None
+                self._conclude(exchange, outcome, more=exchange is not last or bool(self._arrived))
+                in_this_turn += 1
+                if in_this_turn == _REQUESTS_PER_TURN:
+                    in_this_turn = 0
+                    await asyncio.sleep(0)
+            del exchange, last, outcome
+
+    def _is_over(self) -> bool:
+        """Tell whether nothing is outstanding, and nothing more will come."""
+        return (self._ended or self._stopping) and not self._by_id
+
+    async def _serve_beside(self, exchange: Exchange) -> None:
+        """Serve one request with an id, in a task of its own."""
+        outcome = await self._answer(exchange)
+        assert self._by_id is not None
+        del self._by_id[exchange.request.id]
+        self._conclude(exchange, outcome, more=True)
+        if self._ended or self._stopping:
+            self._wake_up()
+
+    async def _answer(self, exchange: Exchange) -> Reply | Failure:
+        """Have the handler answer a request, whatever it does."""
+        request = exchange.request
+        if type(request) is Invalid:
+            return Failure(request.message, request.code, request.fields)
+        if exchange.interruption is not None:
+            return failure_of(exchange.interruption)
+        if exchange.deadline is not None and asyncio.get_running_loop().time() >= exchange.deadline:
+            return Failure(f"{request.cmd[:200]} had to wait too long", DeadlineExceeded.code)
+        exchange.task = asyncio.current_task()
+        token = current_request.set(exchange)
+        try:
+            outcome = await self.handler.handle_cmd(request)
+            if exchange.operation is None and type(outcome) is Reply:
+                self._check_bypass(request)
+        except CommandFailed as exc:
+            outcome = failure_of(exc)
+        except asyncio.CancelledError:
+            if exchange.interruption is None:
+                raise
+            outcome = failure_of(exchange.interruption)
+        except Exception as exc:  # noqa: BLE001 - the boundary: a handler's handle_cmd() may have any defect
+            outcome = failure_of(internal_error(logger, f"handle_cmd() of {request.cmd[:200]!r}", exc))
+        finally:
+            current_request.reset(token)
+        await exchange.settle()
+        if type(outcome) is Reply or (type(outcome) is Failure and outcome.message):
+            return outcome
+        what = f"handle_cmd() of {request.cmd[:200]!r} returned {type(outcome).__name__}, or no message"
+        return failure_of(internal_error(logger, what, None))
+
+    def _check_bypass(self, request: Request) -> None:
+        """Hold what a handler answers by itself to the role that it needs (N7).
+
+        Raises:
+            Denied: The peer does not have it.
+        """
+        require_role(self._dispatcher.runtime, self.handler.peer, "admin", request.cmd[:200])
+
+    def _conclude(self, exchange: Exchange, outcome: Reply | Failure, *, more: bool) -> None:
+        """Send the final message of a request."""
+        request = exchange.request
+        self.served += 1
+        try:
+            self.connection.send(outcome, request.id, more=more)
+        except LocalProtocolError as exc:
+            error = internal_error(logger, f"the result of {request.cmd[:200]!r}", exc)
+            self.connection.send(failure_of(error), request.id, more=more)
+        if type(request) is Request:
+            self.connection.release_input(request.size)
+
+    # What the connection calls.
+
+    def on_event(self, event: Incoming) -> None:
+        """Take a request, or a wish to cancel one."""
+        if isinstance(event, Cancel):
+            self._cancel(event.id)
+            return
+        exchange = Exchange(self, event)
+        if isinstance(event, Request):
+            self.connection.queued += event.size
+            if event.deadline is not None:
+                exchange.deadline = asyncio.get_running_loop().time() + event.deadline
+        if event.id is None:
+            self._arrived.append(exchange)
+            self._wake_up()
+        elif isinstance(event, Request):
+            self._serve_with_id(exchange)
+        else:
+            self._conclude(exchange, Failure(event.message, event.code, event.fields), more=True)
+
+    def on_end_of_input(self) -> None:
+        """The client sends no more: end when all it asked for is answered."""
+        self._ended = True
+        self._wake_up()
+
+    def on_protocol_error(self, error: RemoteProtocolError) -> None:
+        """Nothing more can be understood: say so, and end."""
+        self._arrived.append(Exchange(self, Invalid("bad-request", str(error))))
+        self.on_end_of_input()
+
+    def on_vanished(self) -> None:
+        """Nobody reads the answers any more: commands go on, but for those that declared otherwise (N2)."""
+        for exchange in self._outstanding():
+            if exchange.operation is not None and exchange.operation.on_disconnect == "cancel":
+                exchange.operation.interrupt(Cancelled(_GONE))
+        if self.connection.lost:
+            self.on_end_of_input()
+
+    def on_drained(self) -> None:
+        """The client has caught up: begin what had to wait."""
+        self._start_held()
+
+    # What the server calls.
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is outstanding."""
+        return self._running is None and not self._arrived and not self._by_id
+
+    def running(self) -> list[Operation[Any]]:
+        """Return the operations that run for this client."""
+        return [exchange.operation for exchange in self._outstanding() if exchange.operation is not None]
+
+    def stop(self) -> None:
+        """Serve nothing new, and end when what runs has ended."""
+        self._stopping = True
+        if self.idle:
+            self._linger = 0.0  # no answer of ours can be lost on the way
+        self.handler.request_stop()
+        self._wake_up()
+
+    def interrupt(self, reason: CommandFailed) -> None:
+        """Have everything outstanding end with this reason."""
+        for exchange in [*self._outstanding(), *self._arrived]:
+            exchange.interrupt(reason)
+        self._start_held()
+
+    def abandon(self) -> None:
+        """Answer in the place of commands that do not end, and drop the connection."""
+        reason = failure_of(ShuttingDown("the daemon is shutting down, and the command did not end"))
+        for exchange in self._outstanding():
+            self.connection.send(reason, exchange.request.id)
+            if exchange.request.id is not None and exchange.task is not None:
+                exchange.task.cancel()
+        self.connection.flush()
+
+    def expire(self, why: str) -> None:
+        """End a connection whose peer takes or gives nothing."""
+        logger.info("= dropping %s: %s", self.handler.peer, why)
+        if why == "stalled":
+            self.connection.abort()
+            return
+        if why == "starved":
+            busy = Invalid("busy", "the daemon holds too much unserved input; try again later")
+            self._arrived.append(Exchange(self, busy))
+        self.on_end_of_input()
+
+    # Requests with an id.
+
+    def _serve_with_id(self, exchange: Exchange) -> None:
+        request_id = exchange.request.id
+        if self._by_id is None:
+            self._by_id = {}
+        refusal: CommandFailed | None = None
+        if request_id in self._by_id:
+            refusal = BadRequest(f"id {request_id!r} is in use", duplicate=True)
+        elif len(self._by_id) >= self._limits.max_in_flight:
+            refusal = Busy(f"{self._limits.max_in_flight} requests are in flight on this connection")
+        if refusal is not None:
+            self._conclude(exchange, failure_of(refusal), more=True)
+            return
+        self._by_id[request_id] = exchange
+        if self._open and not self.connection.congested:
+            self._start(exchange)
+        else:
+            self._held = [*(self._held or ()), exchange]
+
+    def _start(self, exchange: Exchange) -> None:
+        loop = asyncio.get_running_loop()
+        exchange.task = loop.create_task(self._serve_beside(exchange))
+
+    def _start_held(self) -> None:
+        held, self._held = self._held, None
+        for exchange in held or ():
+            self._start(exchange)
+
+    def _cancel(self, request_id: RequestId | None) -> None:
+        exchange = self._running if request_id is None else (self._by_id or {}).get(request_id)
+        if exchange is not None:
+            exchange.interrupt(Cancelled("the client cancelled the request"))
+            if self._held and exchange in self._held:
+                self._held.remove(exchange)
+                self._start(exchange)  # it ends at once
+
+    def _outstanding(self) -> list[Exchange]:
+        """Return the requests that have been begun, or will be as soon as the client reads."""
+        running = [] if self._running is None else [self._running]
+        return [*running, *(self._by_id or {}).values()]
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
