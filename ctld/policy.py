@@ -44,6 +44,7 @@ _MAX_SHOWN: Final = 100  # characters of a mistaken principal that an error mess
 
 _LISTENER: Final = "the listener's role"
 _ROOT: Final = "root is admin"
+_CONNECTION: Final = "the daemon gave this connection its role"
 _OWN_USER: Final = "the daemon's own user is admin"
 
 
@@ -174,12 +175,12 @@ class Policy:
         return int(name)
 
     def _denied(self, peer: Peer, needed: Role) -> Decision:
-        # Whoever got his role otherwise than by rule (a login command) matches no grant.
         grant = self.role_of(peer, fallback=peer.role)
-        if grant.role != peer.role:
-            given = "the daemon gave this connection its role"
-            return Decision(False, peer.role, needed, given, f"{given} after it was made: ask it for {needed}")
-        return Decision(False, peer.role, needed, grant.rule, self._remedy(peer, grant, needed))
+        if grant.role == peer.role:
+            return Decision(False, peer.role, needed, grant.rule, self._remedy(peer, grant, needed))
+        # A login command or a reload came in between: what helps is what the rules say now.
+        remedy = "connect again" if at_least(grant.role, needed) else self._remedy(peer, grant, needed)
+        return Decision(False, peer.role, needed, _CONNECTION, remedy)
 
     def _remedy(self, peer: Peer, grant: Grant, needed: Role) -> str:
         principal = self._principal(peer)

@@ -6,7 +6,6 @@ this process alone is removed from it: a daemon that starts children must not le
 announce themselves in its name, or take its listening sockets for theirs.
 """
 
-import contextlib
 import os
 import socket
 import time
@@ -148,8 +147,8 @@ def inherited_sockets(environ: MutableMapping[str, str], pid: int) -> list[Inher
         raise ListenFailed(f"LISTEN_FDNAMES has {len(names)} names for {count} sockets")
     found: list[InheritedSocket] = []
     try:
-        for index in range(count):
-            found.append((names[index] if names else "unknown", listening_socket(FIRST_INHERITED + index)))  # noqa: PERF401 - those before a bad one must be closed
+        for index, name in enumerate(names or ["unknown"] * count):
+            found.append((name, listening_socket(FIRST_INHERITED + index)))
     except ListenFailed:
         for _, sock in found:
             sock.close()
@@ -170,19 +169,15 @@ def listening_socket(descriptor: int) -> socket.socket:
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
         raise ListenFailed(f"descriptor {descriptor} cannot be listened on: {error.strerror}") from None
-    try:
-        if sock.type != socket.SOCK_STREAM:
-            problem = "it is no stream socket"
-        elif sock.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
-            problem = "it is neither a UNIX nor a TCP socket"
-        elif not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            problem = "it is not listening (a socket unit needs Accept=no)"
-        else:
-            sock.set_inheritable(False)
-            sock.setblocking(False)
-            return sock
-    except OSError as error:
-        problem = str(error.strerror)
-    with contextlib.suppress(OSError):
-        sock.detach()  # not ours: closing it could take a descriptor from whoever opened it
+    if sock.type != socket.SOCK_STREAM:
+        problem = "it is no stream socket"
+    elif sock.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+        problem = "it is neither a UNIX nor a TCP socket"
+    elif not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        problem = "it is not listening (a socket unit needs Accept=no)"
+    else:
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+        return sock
+    sock.detach()  # not ours: closing it could take a descriptor from whoever opened it
     raise ListenFailed(f"descriptor {descriptor} cannot be listened on: {problem}")
