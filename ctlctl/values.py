@@ -1,0 +1,201 @@
+"""A text from the command line, as the JSON value that a schema asks for; pure.
+
+The daemon checks everything again, bounds included: this only decides what `5`, `true` or
+`[1]` on a command line means, which no daemon can know.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ctlctl.exits import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Schema", "as_value", "element_of", "is_boolean", "is_list", "parse_json", "types_of"]
+
+Schema = dict[str, Any]
+
+_MAX_HOPS = 32  # references in a row: a daemon's schema must not send us in circles
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_JSON_NAMES = ("string", "integer", "number", "boolean", "null", "array", "object")
+# What a text may be is tried in this order: a string fits always, so it comes last.
+_ORDER = ("boolean", "integer", "number", "array", "object", "null", "string")
+
+
+def resolved(schema: object, definitions: Mapping[str, Any]) -> Schema:
+    """Return a schema with its reference followed."""
+    for _ in range(_MAX_HOPS):
+        if not isinstance(schema, dict):
+            return {}
+        reference = schema.get("$ref")
+        if not isinstance(reference, str):
+            return schema
+        schema = definitions.get(reference.rpartition("/")[2])
+    return {}
+
+
+def alternatives(schema: object, definitions: Mapping[str, Any], depth: int = 0) -> Iterable[Schema]:
+    """Yield the schemas of which a value has to fit one, each without reference or `anyOf`."""
+    schema = resolved(schema, definitions)
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(branches, list) and depth < _MAX_HOPS:
+        for branch in branches:
+            yield from alternatives(branch, definitions, depth + 1)
+        return
+    names = schema.get("type")
+    if isinstance(names, list):
+        for name in names:
+            yield {**schema, "type": name}
+        return
+    yield schema
+
+
+def types_of(schema: object, definitions: Mapping[str, Any]) -> set[str]:
+    """Return the names of the JSON types that a schema allows; empty: it allows any."""
+    found: set[str] = set()
+    for branch in alternatives(schema, definitions):
+        members = _members(branch)
+        if members is not None:
+            found |= {_type_name(member) for member in members}
+        elif branch.get("type") in _JSON_NAMES:
+            found.add(branch["type"])
+        else:
+            return set()
+    return found
+
+
+def is_boolean(schema: object, definitions: Mapping[str, Any]) -> bool:
+    """Tell whether an option is a flag: true or false, and perhaps null."""
+    return types_of(schema, definitions) - {"null"} == {"boolean"}
+
+
+def is_list(schema: object, definitions: Mapping[str, Any]) -> bool:
+    """Tell whether an option is given by repeating it."""
+    return types_of(schema, definitions) - {"null"} == {"array"}
+
+
+def element_of(schema: object, definitions: Mapping[str, Any]) -> object:
+    """Return the schema of a list's elements."""
+    for branch in alternatives(schema, definitions):
+        if branch.get("type") == "array":
+            return branch.get("items", {})
+    return {}
+
+
+def as_value(text: str, schema: object, definitions: Mapping[str, Any], name: str) -> Any:
+    """Return the value that a text stands for.
+
+    Args:
+        text: What the command line says.
+        schema: What the option takes.
+        definitions: The `$defs` that references name.
+        name: The option, for the error.
+
+    Raises:
+        UsageError: The option cannot take that.
+    """
+    _check_text(text, name)
+    branches = list(alternatives(schema, definitions))
+    for wanted in _ORDER:
+        for branch in branches:
+            found, value = _try(text, branch, wanted)
+            if found:
+                return value
+    if any(_members(branch) is None and branch.get("type") not in _JSON_NAMES for branch in branches):
+        return _anything(text)
+    raise UsageError(f"{name} takes {_wish(branches)}, not {text!r}")
+
+
+def parse_json(text: str, name: str) -> Any:
+    """Return the value of a text that has to be JSON.
+
+    Raises:
+        UsageError: It is none.
+    """
+    _check_text(text, name)
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name} takes JSON: {error}") from None
+
+
+def _check_text(text: str, name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name} takes UTF-8, not {text!r}") from None
+
+
+def _try(text: str, schema: Schema, wanted: str) -> tuple[bool, Any]:
+    """Return whether a text can be a value of this JSON type in this schema, and the value."""
+    members = _members(schema)
+    if members is not None:
+        fitting = [member for member in members if _type_name(member) == wanted and text == _spelled(member)]
+        return bool(fitting), fitting[0] if fitting else None
+    if schema.get("type") != wanted:
+        return False, None
+    if wanted == "string":
+        return True, text
+    if wanted == "boolean":
+        return text.lower() in _BOOLEANS, _BOOLEANS.get(text.lower())
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False, None
+    if wanted == "number":
+        return _type_name(value) in ("number", "integer"), value
+    return _type_name(value) == wanted, value
+
+
+def _members(schema: Schema) -> list[Any] | None:
+    if "const" in schema:
+        return [schema["const"]]
+    members = schema.get("enum")
+    return members if isinstance(members, list) else None
+
+
+def _spelled(member: Any) -> str:
+    return member if isinstance(member, str) else json.dumps(member)
+
+
+def _anything(text: str) -> Any:
+    """Return what a text most likely means where everything is allowed: JSON if it is some."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _type_name(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def _wish(branches: Iterable[Schema]) -> str:
+    """Name what an option takes, for people."""
+    articles = {"integer": "an integer", "array": "a JSON array", "object": "a JSON object", "null": "null"}
+    wishes: list[str] = []
+    for branch in branches:
+        members = _members(branch)
+        if members is not None:
+            wishes += [_spelled(member) for member in members]
+        else:
+            kind = branch["type"]
+            wishes.append("true or false" if kind == "boolean" else articles.get(kind, f"a {kind}"))
+    return " or ".join(wishes)
