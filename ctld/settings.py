@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,13 +12,11 @@ from ctld.config_errors import Mistake
 from ctld.errors import ConfigError
 from ctld.limits import Limits
 from ctld.listeners import Listen
+from ctld.log import LogFormat, LogLevel
 from ctld.peer import Role
 from ctld.policy import Policy
 
-__all__ = ["DaemonSettings", "LogFormat", "LogLevel", "Places", "RoleSettings", "Settings", "load_settings", "places"]
-
-LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
-LogFormat: TypeAlias = Literal["text", "json"]
+__all__ = ["DaemonSettings", "Places", "RoleSettings", "Settings", "load_settings", "places"]
 
 _DIALECTS: Final = ("native",)
 

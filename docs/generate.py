@@ -1,0 +1,149 @@
+"""Fill the generated parts of the reference from the code, so that they cannot be wrong.
+
+A page marks them: `<!-- generated: NAME -->` ... `<!-- end -->`.  `python docs/generate.py`
+rewrites what lies between; with `--check` it only says which pages are out of date.
+"""
+
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import ctld.errors
+from ctld.commands.builtins import builtin_commands
+from ctld.errors import CommandFailed
+from ctld.limits import Limits
+from ctld.listeners import Listen
+from ctld.settings import DaemonSettings, RoleSettings
+
+PAGES = Path(__file__).parent / "reference"
+_PART = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w.]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), ["---" for _ in head], *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def summary(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def attributes(cls: type) -> dict[str, str]:
+    """Read the `Attributes:` section of a Google-style docstring."""
+    _, _, section = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    for line in section.splitlines():
+        if match := re.fullmatch(r"    (\w+): (.*)", line):
+            found[match[1]] = match[2]
+        elif found and line.startswith("        "):
+            found[list(found)[-1]] += f" {line.strip()}"
+    return found
+
+
+def type_name(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return type_name(typing.get_args(hint)[0])
+    if origin is typing.Literal:
+        return ", ".join(f'`"{value}"`' for value in typing.get_args(hint))
+    if origin in (tuple, list):
+        return f"array of {type_name(typing.get_args(hint)[0])}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(type_name, typing.get_args(hint)))
+    return {str: "string", int: "integer", float: "number", bool: "boolean"}[hint]
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    return f"`{msgspec.toml.encode({'x': field.default}).decode().removeprefix('x = ').strip()}`"
+
+
+def keys_of(cls: type[msgspec.Struct]) -> str:
+    described = attributes(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return table(
+        ("key", "type", "default", "what it is"),
+        (
+            (f"`{field.encode_name}`", type_name(hints[field.name]), default_of(field), described[field.name])
+            for field in msgspec.structs.fields(cls)
+        ),
+    )
+
+
+def slugs() -> str:
+    classes = [getattr(ctld.errors, name) for name in ctld.errors.__all__]
+    failures = [cls for cls in classes if isinstance(cls, type) and issubclass(cls, CommandFailed)]
+    rows = ((f"`{cls.code}`", f"`{cls.__name__}`", summary(cls)) for cls in failures)
+    return table(("slug", "class", "meaning"), rows)
+
+
+def tree() -> str:
+    lines = []
+
+    def draw(cls: type, depth: int) -> None:
+        lines.append(f"{'    ' * depth}{cls.__name__}")
+        for child in sorted(cls.__subclasses__(), key=lambda child: child.__name__):
+            if child.__module__ == "ctld.errors":
+                draw(child, depth + 1)
+
+    draw(ctld.errors.CtldError, 0)
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def other_errors() -> str:
+    classes = [getattr(ctld.errors, name) for name in ctld.errors.__all__]
+    others = [cls for cls in classes if isinstance(cls, type) and not issubclass(cls, CommandFailed)]
+    return table(("class", "meaning"), ((f"`{cls.__name__}`", summary(cls)) for cls in others))
+
+
+def commands() -> str:
+    rows = []
+    for command in sorted(builtin_commands(), key=lambda command: command.name):
+        options = command.options_schema.get("properties", {})
+        required = command.options_schema.get("required", [])
+        names = ", ".join(f"`{name}`" if name in required else f"`[{name}]`" for name in options)
+        rows.append((f"`{command.name}`", command.role, names, command.doc.partition("\n")[0]))
+    return table(("command", "role", "options", "what it does"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "errors.slugs": slugs,
+    "errors.others": other_errors,
+    "errors.tree": tree,
+    "configuration.daemon": lambda: keys_of(DaemonSettings),
+    "configuration.limits": lambda: keys_of(Limits),
+    "configuration.roles": lambda: keys_of(RoleSettings),
+    "configuration.listen": lambda: keys_of(Listen),
+    "commands.builtins": commands,
+}
+
+
+def render(text: str) -> str:
+    return _PART.sub(lambda part: f"{part['begin']}\n{PARTS[part['name']]()}\n{part['end']}", text)
+
+
+def main(arguments: list[str]) -> int:
+    stale = []
+    for path in sorted(PAGES.glob("*.md")):
+        text = path.read_text()
+        fresh = render(text)
+        if fresh != text:
+            stale.append(path.name)
+            if "--check" not in arguments:
+                path.write_text(fresh)
+    if stale and "--check" in arguments:
+        sys.stderr.write(f"out of date: {', '.join(stale)}; run python docs/generate.py\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""A short tour, as `make demo` takes it: a daemon in a scratch folder, driven by `ctlctl`.
+
+It needs `ctld` and `ctlctl` on the PATH and nothing else.  It shows every command before it
+runs it, checks what comes back, and leaves nothing behind.
+"""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PATIENCE = 30.0  # seconds for one step; each takes a few tenths
+
+CONFIGURATION = """\
+[daemon]
+runtime_dir = "{folder}"
+log_level = "warning"
+
+[roles]
+operate = ["uid:{uid}"]   # you may run things, but not stop the daemon
+"""
+
+
+def say(text: str) -> None:
+    """Tell what comes next."""
+    print(f"\n\033[1m# {text}\033[0m" if sys.stdout.isatty() else f"\n# {text}", flush=True)
+
+
+def start_daemon(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the daemon and wait until it says that it is ready, as systemd would."""
+    config = folder / "ctld.toml"
+    config.write_text(CONFIGURATION.format(folder=folder, uid=os.geteuid()))
+    print(config.read_text(), end="")
+    print(f"$ ctld serve --config {config} &", flush=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.settimeout(PATIENCE)
+        notifications.bind(f"{folder}/notify")
+        environ = {**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"}
+        daemon = subprocess.Popen(["ctld", "serve", "--config", config], env=environ)
+        try:
+            while b"READY=1" not in notifications.recv(4096):
+                pass
+        except TimeoutError:
+            daemon.kill()
+            daemon.wait()
+            raise SystemExit("the daemon did not start") from None
+    return daemon
+
+
+def run(*words: str, status: int = 0) -> None:
+    """Run `ctlctl`, and insist on its exit status."""
+    print(f"$ {shlex.join(['ctlctl', *words])}", flush=True)
+    done = subprocess.run(["ctlctl", *words], timeout=PATIENCE, check=False)
+    check(done.returncode, status)
+
+
+def run_and_interrupt(*words: str, status: int) -> None:
+    """Run `ctlctl`, and press Ctrl-C as soon as it shows progress."""
+    print(f"$ {shlex.join(['ctlctl', *words])}", flush=True)
+    with subprocess.Popen(["ctlctl", *words], stderr=subprocess.PIPE) as command:
+        assert command.stderr is not None
+        first = command.stderr.readline()
+        command.send_signal(signal.SIGINT)
+        _, rest = command.communicate(timeout=PATIENCE)
+        sys.stdout.flush()
+        sys.stderr.write(f"{first.decode()}^C\n{rest.decode()}")
+    check(command.returncode, status)
+
+
+def check(status: int, expected: int) -> None:
+    """Stop the tour where it does not go as announced."""
+    if status != expected:
+        raise SystemExit(f"the tour ends here: exit status {status} instead of {expected}")
+    if status:
+        print(f"(exit status {status})", flush=True)
+
+
+def tour(folder: Path) -> None:
+    """Show what a newcomer wants to see."""
+    say("A daemon needs a place, and a word on who may do what.")
+    daemon = start_daemon(folder)
+    os.environ["CTLD_SOCKET"] = f"{folder}/ctld.sock"
+    try:
+        say("Is it there? Who is it?")
+        run("ping")
+        run("version")
+        say("What can it do, and what does one of its commands take?")
+        run("describe")
+        run("describe", "sleep")
+        say("A long command reports progress while it runs.")
+        run("sleep", "0.5", "--steps", "5")
+        say("Ctrl-C cancels it, in the daemon too.")
+        run_and_interrupt("sleep", "3600", "--steps", "36000", status=CANCELLED)
+        say("What you may not do is refused, with a reason and a way out.")
+        run("shutdown", status=DENIED)
+        say("A script wants JSON.")
+        run("--json", "can_i", "shutdown")
+    finally:
+        daemon.terminate()
+        daemon.wait(PATIENCE)
+    say("SIGTERM stopped the daemon in order.")
+    check(daemon.returncode, 0)
+    if leftovers := [path.name for path in folder.iterdir() if path.is_socket() and path.name != "notify"]:
+        raise SystemExit(f"it has left something behind: {leftovers}")
+
+
+DENIED = 3
+CANCELLED = 6
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="ctld-") as scratch:
+        tour(Path(scratch))
