@@ -235,9 +235,9 @@ class TestBookkeeping:
         ours, theirs = socket.socketpair()
         event = await fired(watch, ours)
         fd, copy = ours.fileno(), os.dup(ours.fileno())  # the kernel goes on watching what the copy refers to
-        ours.close()
         with open(os.devnull) as null:
-            os.dup2(null.fileno(), fd)  # so that the canary does not get the number
+            ours.detach()
+            os.dup2(null.fileno(), fd)  # closes the socket, but the canary does not get its number
         watch.unwatch(fd)
         theirs.close()
         await settled(watch)
