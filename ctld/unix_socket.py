@@ -197,7 +197,7 @@ def _kind(mode: int) -> str:
 
 def _explained(path: str, error: OSError) -> ListenFailed:
     directory = os.path.dirname(path)
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not os.path.isdir(directory):
         return ListenFailed(f"cannot listen on {path}: there is no directory {directory}")
     if isinstance(error, NotADirectoryError):
         return ListenFailed(f"cannot listen on {path}: {directory} is no directory")
