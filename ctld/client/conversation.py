@@ -20,8 +20,10 @@ import time
 from ctld.address import Address, default_address, parse_address
 from ctld.client.connecting import connect
 from ctld.client.wire import (
+    BANNER_WAIT,
     DEADLINE_GRACE,
     MAX_LINE,
+    TOO_OLD_TO_DETACH,
     LineReader,
     Update,
     check_connectable,
@@ -46,13 +48,10 @@ if TYPE_CHECKING:
 
     News: TypeAlias = tuple[Literal["progress"], Update] | tuple[Literal["item", "response"], Any]
 
-__all__ = ["BANNER_WAIT", "WRITE_TIMEOUT", "Conversation"]
+__all__ = ["WRITE_TIMEOUT", "Conversation"]
 
 # Seconds within which a server must have read a request: after that it is stuck, not slow.
 WRITE_TIMEOUT = 60.0
-
-# Seconds to wait for a banner before what only version 2 can do is asked for.
-BANNER_WAIT = 2.0
 
 _READ_SIZE = 64 * 1024
 
@@ -210,7 +209,7 @@ class Conversation:
             elif not self._read(give_up):
                 return  # no banner: it may still know what to do
         if self._protocol == 1:
-            raise LocalProtocolError("the daemon is too old to detach a command: it speaks version 1 of the protocol")
+            raise LocalProtocolError(TOO_OLD_TO_DETACH)
 
     def _send(self, line: bytes) -> None:
         assert self._sock is not None

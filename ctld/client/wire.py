@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     Kind: TypeAlias = Literal["progress", "item", "response", "failure"]
 
 __all__ = [
+    "BANNER_WAIT",
     "DEADLINE_GRACE",
     "MAX_LINE",
+    "TOO_OLD_TO_DETACH",
     "LineReader",
     "Update",
     "check_connectable",
@@ -52,6 +54,11 @@ MAX_LINE = 64 * 1024 * 1024
 # Seconds that a server may stay silent after a deadline that it should have enforced: it
 # cancels the command first, and a command may need a moment for its clean-up.
 DEADLINE_GRACE = 5.0
+
+# Seconds to wait for a banner before what only version 2 can do is asked for.
+BANNER_WAIT = 2.0
+
+TOO_OLD_TO_DETACH = "the daemon is too old to detach a command: it speaks version 1 of the protocol"
 
 _MAX_SHOWN = 80  # of bytes that a server should not have sent, in an error of one line
 _OWN_FAILURE_KEYS = frozenset(("status", "message", "code", "id"))
