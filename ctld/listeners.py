@@ -1,10 +1,11 @@
 """Opening listening sockets: what the configuration says, made real or refused in one line."""
 
+import contextlib
 import errno
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from ctld.accounts import Accounts
@@ -16,7 +17,7 @@ from ctld.systemd import InheritedSocket, listening_socket
 from ctld.tls import server_context
 from ctld.unix_socket import bind_unix
 
-__all__ = ["Listen", "open_endpoints"]
+__all__ = ["Listen", "mistakes_in", "open_endpoints"]
 
 # A host name may stand for several addresses, and `:0` then has to find a port that is free
 # on all of them; that fails only if another program takes one in between.
@@ -52,68 +53,89 @@ def open_endpoints(
         ListenFailed: It does not work for another reason.
     """
     listen = Listen(address=listen) if isinstance(listen, str) else listen
+    accounts = accounts or Accounts()
     address = parse_address(listen.address)
-    _check(listen, address)
-    context = _context(listen, address)
+    for key, reason in mistakes_in(listen, accounts):
+        raise ConfigError(f"listen {address}: {key}: {reason}")
+    context = None
+    if listen.tls_certificate:
+        context = server_context(listen.tls_certificate, listen.tls_key, listen.tls_ca)
     if address.kind == "unix":
-        return [_open_unix(listen, address, accounts or Accounts())]
+        return [_open_unix(listen, address, accounts)]
     if address.kind in ("tcp", "tls"):
         return _open_tcp(listen, address, context)
     return _adopt(listen, address, context, [] if inherited is None else inherited)
 
 
-def _check(listen: Listen, address: Address) -> None:
-    """Refuse what cannot be meant; decoding has checked only what came from a file."""
-    if not re.fullmatch(MODE_PATTERN, listen.mode):
-        raise ConfigError(f"listen {address}: mode {listen.mode!r} is no octal mode such as 0660")
+def mistakes_in(listen: Listen, accounts: Accounts | None = None) -> Iterator[tuple[str, str]]:
+    """Find what is wrong with a `Listen`, as far as that can be told without opening anything.
+
+    Yields:
+        The mistaken key, and what is wrong with its value.
+    """
+    try:
+        address = parse_address(listen.address)
+    except ConfigError as error:
+        yield "address", str(error)
+        return
+    if not re.fullmatch(MODE_PATTERN, listen.mode):  # decoding has checked only what came from a file
+        yield "mode", f"{listen.mode!r} is no octal mode such as 0660"
     if listen.role not in ROLES:
-        raise ConfigError(f"listen {address}: there is no role {listen.role!r}: the roles are {', '.join(ROLES)}")
+        yield "role", f"there is no role {listen.role!r}: the roles are {', '.join(ROLES)}"
+    yield from _mistaken_owners(listen, address, accounts or Accounts())
+    yield from _mistaken_tls(listen, address)
+
+
+def _mistaken_owners(listen: Listen, address: Address, accounts: Accounts) -> Iterator[tuple[str, str]]:
     if address.kind != "unix" or address.abstract:
-        for key, value in (("mode", listen.mode != DEFAULT_MODE), ("user", listen.user), ("group", listen.group)):
-            if value:
-                raise ConfigError(
-                    f"listen {address}: {key} is for UNIX sockets that the daemon makes in the file system"
-                )
+        reason = "only a UNIX socket that the daemon makes in the file system has one"
+        if listen.mode != DEFAULT_MODE:
+            yield "mode", reason
+        if listen.user:
+            yield "user", reason
+        if listen.group:
+            yield "group", reason
+        return
+    if _number(listen.user, accounts.uid_of) is None:
+        yield "user", f"there is no user {listen.user!r} on this machine"
+    if _number(listen.group, accounts.gid_of) is None:
+        yield "group", f"there is no group {listen.group!r} on this machine"
 
 
-def _context(listen: Listen, address: Address) -> ssl.SSLContext | None:
-    wanted = listen.tls_certificate or listen.tls_key or listen.tls_ca
-    if wanted and address.kind in ("unix", "tcp"):
-        hint = "; write tls: instead of tcp:" if address.kind == "tcp" else ""
-        raise ConfigError(f"listen {address}: it speaks no TLS, but has tls_ keys{hint}")
-    if not wanted and address.kind != "tls":
-        return None
-    for key, value in (("tls_certificate", listen.tls_certificate), ("tls_key", listen.tls_key)):
-        if not value:
-            raise ConfigError(f"listen {address}: {key} is missing")
-    return server_context(listen.tls_certificate, listen.tls_key, listen.tls_ca)
+def _mistaken_tls(listen: Listen, address: Address) -> Iterator[tuple[str, str]]:
+    keys = (("tls_certificate", listen.tls_certificate), ("tls_key", listen.tls_key), ("tls_ca", listen.tls_ca))
+    given = [key for key, value in keys if value]
+    if address.kind in ("unix", "tcp"):
+        hint = "write tls: instead of tcp:" if address.kind == "tcp" else "the kernel protects and names its callers"
+        for key in given:
+            yield key, f"{address.kind} speaks no TLS; {hint}"
+    elif given or address.kind == "tls":
+        for key in ("tls_certificate", "tls_key"):
+            if key not in given:
+                yield key, "is missing"
 
 
 def _open_unix(listen: Listen, address: Address, accounts: Accounts) -> Endpoint:
     if address.abstract:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            sock.bind(address.sockaddr)
-            sock.listen(listen.backlog)
+            sock = _listening(socket.AF_UNIX, address.sockaddr, listen.backlog)
         except OSError as error:
-            sock.close()
             raise _explained(address, error) from None
         return Endpoint(listen, sock, address, "unix")
-    uid = _number(listen.user, "user", accounts.uid_of, address)
-    gid = _number(listen.group, "group", accounts.gid_of, address)
+    uid, gid = _number(listen.user, accounts.uid_of), _number(listen.group, accounts.gid_of)
+    assert uid is not None, "mistakes_in() has looked it up"
+    assert gid is not None, "mistakes_in() has looked it up"
     made = bind_unix(address.path, mode=int(listen.mode, 8), uid=uid, gid=gid, backlog=listen.backlog)
     return Endpoint(listen, made.socket, Address("unix", path=made.path), "unix", close=made.close)
 
 
-def _number(name: str, kind: str, look_up: Callable[[str], int | None], address: Address) -> int:
+def _number(name: str, look_up: Callable[[str], int | None]) -> int | None:
+    """Return the id that a name or number stands for: -1 for an empty one, None where there is none."""
     if not name:
         return -1
-    if name.isascii() and name.isdigit() and len(name) <= len(str(_MAX_ID)) and int(name) <= _MAX_ID:
-        return int(name)
-    number = look_up(name)
-    if number is None:
-        raise ConfigError(f"listen {address}: there is no {kind} {name!r} on this machine")
-    return number
+    if name.isascii() and name.isdigit() and len(name) <= len(str(_MAX_ID)):
+        return int(name) if int(name) <= _MAX_ID else None
+    return look_up(name)
 
 
 def _open_tcp(listen: Listen, address: Address, context: ssl.SSLContext | None) -> list[Endpoint]:
@@ -124,14 +146,11 @@ def _open_tcp(listen: Listen, address: Address, context: ssl.SSLContext | None) 
         raise ListenFailed(f"cannot listen on {address}: {reason}") from None
     # The same address can come more than once: /etc/hosts may name it twice.
     places: list[tuple[int, _SockAddr]] = list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
-    attempts = _PORT_ATTEMPTS if address.port == 0 and len(places) > 1 else 1
-    for attempt in range(1, attempts + 1):
-        try:
-            return _open_places(listen, address, places, context)
-        except AddressInUse:
-            if attempt == attempts:
-                raise
-    raise AssertionError("the last attempt returns or raises")
+    if address.port == 0 and len(places) > 1:
+        for _ in range(_PORT_ATTEMPTS - 1):
+            with contextlib.suppress(AddressInUse):
+                return _open_places(listen, address, places, context)
+    return _open_places(listen, address, places, context)
 
 
 def _open_places(
@@ -161,23 +180,28 @@ def _open_places(
     return endpoints
 
 
-def _listening(family: int, sockaddr: tuple[object, ...], backlog: int) -> socket.socket:
+def _listening(family: int, sockaddr: str | _SockAddr, backlog: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # [::] must leave 0.0.0.0 to others
-        # Accepted sockets inherit these.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_COUNT)
+        if family != socket.AF_UNIX:
+            _prepare_tcp(sock)
         sock.bind(sockaddr)
         sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _prepare_tcp(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # [::] must leave 0.0.0.0 to others
+    # Accepted sockets inherit these.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_COUNT)
 
 
 def _adopt(
