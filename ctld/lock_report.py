@@ -101,14 +101,14 @@ def _line(source: Source) -> str:
 
 
 def rows(graph: WaitGraph[LockClaim], now: float) -> list[LockRow]:
-    """List every lock that is held or waited for, sorted by resource."""
+    """List every lock that is held or waited for: by resource, holders before the queue."""
     found = []
     for lock in graph.locks.values():
-        found += [_row(lock.key, claim, "held", now) for party in lock.holders.values() for claim in party.claims]
-        found += [_row(lock.key, claim, "waiting", now) for party in lock.queue() for claim in party.claims]
-    for wait in graph.operation_waits():
-        found += [_row(wait.key, claim, "waiting", now) for claim in wait.claims]
-    return sorted(found, key=lambda row: (row.kind, row.name))  # stable: holders first, waiters in their order
+        found += [(lock.key, claim, True) for party in lock.holders.values() for claim in party.claims]
+        found += [(lock.key, claim, False) for party in lock.queue() for claim in party.claims]
+    found += [(wait.key, claim, False) for wait in graph.operation_waits() for claim in wait.claims]
+    found.sort(key=lambda each: (each[0][1:], each[0][0]))  # stable: the queue stays in its order
+    return [_row(key, claim, "held" if held else "waiting", now) for key, claim, held in found]
 
 
 def _row(key: LockKey, claim: LockClaim, state: Literal["held", "waiting"], now: float) -> LockRow:
