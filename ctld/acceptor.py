@@ -9,7 +9,6 @@ soon as there are descriptors again.
 
 import asyncio
 import errno
-import logging
 import os
 import socket
 from collections.abc import Callable
@@ -18,8 +17,6 @@ from typing import Final
 from ctld.endpoint import Endpoint
 
 __all__ = ["Acceptor"]
-
-_LOG: Final = logging.getLogger(__name__)
 
 # Clients accepted per turn of the loop: enough to keep up with any crowd, few enough that
 # those who are connected already do not wait for a millisecond.
@@ -112,9 +109,12 @@ class Acceptor:
             self._try_again()
 
     def descriptor_freed(self) -> None:
-        """Try again at once if descriptors had run out; costs nothing otherwise."""
+        """Try again at once if descriptors had run out; costs nothing otherwise.
+
+        May come too early, before the descriptor really is free: then nobody is turned away for it.
+        """
         if self._retry is not None:
-            self._try_again()
+            self._try_again(turn_away=False)
 
     def stop(self) -> None:
         """Accept no more; once or more often.  The endpoint stays open."""
@@ -130,12 +130,12 @@ class Acceptor:
             self._retry = None
         self._loop.remove_reader(self._fd)
 
-    def _try_again(self) -> None:
+    def _try_again(self, *, turn_away: bool = True) -> None:
         self._stop_reading()
         self._loop.add_reader(self._fd, self._on_readable)
-        self._on_readable()  # with nobody waiting too: it says whether there are descriptors
+        self._on_readable(turn_away=turn_away)  # with nobody waiting too: it says whether there are descriptors
 
-    def _on_readable(self) -> None:
+    def _on_readable(self, *, turn_away: bool = True) -> None:
         for _ in range(_BATCH):
             try:
                 sock, _address = self._endpoint.socket.accept()
@@ -145,7 +145,7 @@ class Acceptor:
                 if error.errno in _CLIENT_LOST:
                     continue
                 if error.errno in _EXHAUSTED:
-                    self._starve(error)
+                    self._starve(turn_away=turn_away)
                     return
                 self.stop()  # the listening socket itself is broken: the loop reports that, once
                 raise
@@ -159,18 +159,17 @@ class Acceptor:
                 break
         self._recover()
 
-    def _starve(self, error: OSError) -> None:
+    def _starve(self, *, turn_away: bool) -> None:
         first = not self._exhausted
         self._exhausted = True
         self._stop_reading()
         self._retry = self._loop.call_later(_RETRY, self._try_again)
-        if self._reserve is not None:
+        if turn_away and self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
             self._turn_one_away()
             self._reserve = _open_reserve()
         if first:
-            _LOG.error("cannot accept clients on %s: %s", self._endpoint.address, error.strerror)
             self._on_exhausted(True)
 
     def _turn_one_away(self) -> None:
@@ -187,7 +186,6 @@ class Acceptor:
         self._exhausted = False
         if self._reserve is None and not self._stopped:
             self._reserve = _open_reserve()
-        _LOG.warning("accepting clients on %s again", self._endpoint.address)
         self._on_exhausted(False)
 
 
