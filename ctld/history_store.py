@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -80,7 +81,8 @@ class HistoryBounds(msgspec.Struct, frozen=True):
     max_rows: int = MAX_ROWS
 
 
-_FIELDS: Final = tuple(field for field in Entry.__struct_fields__)
+_FIELDS: Final = Entry.__struct_fields__
+_NULLABLE: Final = frozenset({"uid", "gid", "pid", "loginuid"})
 _COLUMNS: Final = ", ".join(_FIELDS)
 _INSERT: Final = f"INSERT INTO history ({', '.join(_FIELDS[1:])}) VALUES ({', '.join('?' * (len(_FIELDS) - 1))})"  # noqa: S608  # constants only
 
@@ -123,14 +125,18 @@ _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F
 
 
 def _storable(value: Any) -> Any:
-    """Return what SQLite can hold of a value, so that no entry blocks those behind it."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode().translate(_CONTROL)
+    """Return what SQLite can hold of a value."""
     if isinstance(value, float):
         return value if math.isfinite(value) else 0.0
     if isinstance(value, int):
         return max(min(value, 2**63 - 1), -(2**63))
-    return value
+    return str(value).encode("utf-8", "backslashreplace").decode().translate(_CONTROL)
+
+
+def _row(entry: Entry) -> list[Any]:
+    """Return an entry as the table takes it: whatever is in it, it never blocks those behind it."""
+    values = [(field, getattr(entry, field)) for field in _FIELDS[1:]]
+    return [(None if field in _NULLABLE else "") if value is None else _storable(value) for field, value in values]
 
 
 class _ForeignError(OSError):
@@ -182,7 +188,7 @@ class HistoryStore:
             sqlite3.Error: They could not be written.
             OSError: Neither could they.
         """
-        rows = [[_storable(getattr(entry, field)) for field in _FIELDS[1:]] for entry in entries]
+        rows = [_row(entry) for entry in entries]
         self._with(lambda connection: _in_transaction(connection, lambda: connection.executemany(_INSERT, rows)))
 
     def query(self, query: HistoryQuery) -> list[Entry]:
@@ -234,7 +240,9 @@ class HistoryStore:
             self.close()
         if self._connection is None:
             # Beforehand and not while it is open: closing a second descriptor would drop SQLite's locks.
-            _create_private(self.path)
+            if self.path is not None:
+                _create_private(self.path)
+                _inspect(self.path)
             connection = sqlite3.connect(self.path or ":memory:", timeout=_BUSY_TIMEOUT, isolation_level=None)
             try:
                 _prepare(connection)
@@ -283,15 +291,13 @@ class HistoryStore:
         return True
 
 
-def _create_private(path: Path | None) -> None:
+def _create_private(path: Path) -> None:
     """Make the file, for our eyes only; SQLite gives its companions the same mode.
 
     Raises:
         _ForeignError: There is something that is no file.
         OSError: It cannot be made.
     """
-    if path is None:
-        return
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise _ForeignError("it is no regular file")
@@ -312,30 +318,35 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the file ready, and the table if there is none.
+def _inspect(path: Path) -> None:
+    """Look at a file without writing to it, nor to what belongs to it.
 
     Raises:
         _ForeignError: The file is not one of ours.
         sqlite3.Error: It is damaged, or cannot be used for now.
     """
-    # Only read until we know that it is ours.
-    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise _ForeignError("it is damaged")
-    ours = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-    fresh = ours == (0, 0) and connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
-    if not fresh and ours != (APPLICATION_ID, SCHEMA_VERSION):
-        raise _ForeignError(f"it is of another program or version: {ours[0]:#x} version {ours[1]}")
+    connection = sqlite3.connect(f"file:{quote(os.fspath(path))}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT)
+    try:
+        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise _ForeignError("it is damaged")
+        ours = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+        if ours == (0, 0) and connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+            return
+        if ours != (APPLICATION_ID, SCHEMA_VERSION):
+            raise _ForeignError(f"it is of another program or version: {ours[0]:#x} version {ours[1]}")
+        columns = tuple(name for _, name, *_ in connection.execute("PRAGMA table_info(history)"))
+        if columns != _FIELDS:
+            raise _ForeignError("its table has other columns")
+    finally:
+        connection.close()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Set the file up, and make the table if there is none."""
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-    if fresh:
+    if _pragma(connection, "user_version") == 0:
         _in_transaction(connection, lambda: _make_table(connection))
-    try:
-        connection.execute(f"SELECT {_COLUMNS} FROM history LIMIT 0")  # noqa: S608  # constants only
-    except sqlite3.OperationalError as exc:
-        if _primary_code(exc) == sqlite3.SQLITE_ERROR:
-            raise _ForeignError(str(exc)) from exc
-        raise
 
 
 def _make_table(connection: sqlite3.Connection) -> None:
@@ -368,10 +379,12 @@ def _bytes_used(connection: sqlite3.Connection) -> int:
 
 def _give_back(connection: sqlite3.Connection) -> bool:
     """Return unused pages to the file system, unless they are so few that they are needed soon."""
-    if _pragma(connection, "freelist_count") * 8 <= max(_pragma(connection, "page_count"), _VACUUM_PAGES):
+    unused = _pragma(connection, "freelist_count")
+    if unused * 8 <= max(_pragma(connection, "page_count"), _VACUUM_PAGES):
         return False
-    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()  # it works row by row
-    return True
+    # As a script, because it takes a step for every page and execute() takes one.
+    connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+    return _pragma(connection, "freelist_count") < unused
 
 
 def _primary_code(exc: sqlite3.Error) -> int:
