@@ -45,11 +45,12 @@ class Interrupts:
         """Take over the signals; from here on the parent may send them."""
         signal.set_wakeup_fd(self._wakeup_in, warn_on_full_buffer=False)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody reads us any more: nothing is left to do
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, self._on_child)
         signal.signal(signal.SIGUSR1, self._on_probe)
         signal.signal(signal.SIGINT, self._on_interrupt)
         # Whoever started us may have had them blocked: a signal that never arrives is no interrupt.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, CHANGED_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [*CHANGED_SIGNALS, signal.SIGTERM])
 
     def check(self) -> None:
         """Give up here if SIGINT came.

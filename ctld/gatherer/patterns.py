@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Pattern", "has_magic"]
 
 _ANY = frozenset(range(256))
+_ONLY = [frozenset((byte,)) for byte in range(256)]  # made once: a pattern can have a million of them
 
 
 def has_magic(text: bytes) -> bool:
@@ -76,7 +77,7 @@ def _compile(text: bytes) -> "Sequence[Step]":
             steps.append(_members(text[at:end]))
             at = end + 1
         else:
-            steps.append(frozenset(sign))
+            steps.append(_ONLY[sign[0]])
     return steps
 
 
