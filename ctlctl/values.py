@@ -25,7 +25,7 @@ _JSON_NAMES = ("string", "integer", "number", "boolean", "null", "array", "objec
 _ORDER = ("boolean", "integer", "number", "array", "object", "null", "string")
 
 
-def resolved(schema: object, definitions: Mapping[str, Any]) -> Schema:
+def _resolved(schema: object, definitions: Mapping[str, Any]) -> Schema:
     """Return a schema with its reference followed."""
     for _ in range(_MAX_HOPS):
         if not isinstance(schema, dict):
@@ -37,13 +37,13 @@ def resolved(schema: object, definitions: Mapping[str, Any]) -> Schema:
     return {}
 
 
-def alternatives(schema: object, definitions: Mapping[str, Any], depth: int = 0) -> Iterable[Schema]:
+def _alternatives(schema: object, definitions: Mapping[str, Any], depth: int = 0) -> Iterable[Schema]:
     """Yield the schemas of which a value has to fit one, each without reference or `anyOf`."""
-    schema = resolved(schema, definitions)
+    schema = _resolved(schema, definitions)
     branches = schema.get("anyOf") or schema.get("oneOf")
     if isinstance(branches, list) and depth < _MAX_HOPS:
         for branch in branches:
-            yield from alternatives(branch, definitions, depth + 1)
+            yield from _alternatives(branch, definitions, depth + 1)
         return
     names = schema.get("type")
     if isinstance(names, list):
@@ -56,7 +56,7 @@ def alternatives(schema: object, definitions: Mapping[str, Any], depth: int = 0)
 def types_of(schema: object, definitions: Mapping[str, Any]) -> set[str]:
     """Return the names of the JSON types that a schema allows; empty: it allows any."""
     found: set[str] = set()
-    for branch in alternatives(schema, definitions):
+    for branch in _alternatives(schema, definitions):
         members = _members(branch)
         if members is not None:
             found |= {_type_name(member) for member in members}
@@ -79,7 +79,7 @@ def is_list(schema: object, definitions: Mapping[str, Any]) -> bool:
 
 def element_of(schema: object, definitions: Mapping[str, Any]) -> object:
     """Return the schema of a list's elements."""
-    for branch in alternatives(schema, definitions):
+    for branch in _alternatives(schema, definitions):
         if branch.get("type") == "array":
             return branch.get("items", {})
     return {}
@@ -98,7 +98,7 @@ def as_value(text: str, schema: object, definitions: Mapping[str, Any], name: st
         UsageError: The option cannot take that.
     """
     _check_text(text, name)
-    branches = list(alternatives(schema, definitions))
+    branches = list(_alternatives(schema, definitions))
     for wanted in _ORDER:
         for branch in branches:
             found, value = _try(text, branch, wanted)

@@ -37,7 +37,7 @@ from ctld.client.wire import (
     is_banner,
     protocol_of,
 )
-from ctld.errors import ConnectionLost, DeadlineExceeded, LocalProtocolError
+from ctld.errors import ConnectionLost, DeadlineExceeded, LocalProtocolError, RemoteProtocolError
 
 TYPE_CHECKING = False  # typing costs milliseconds at start-up
 if TYPE_CHECKING:
@@ -154,12 +154,12 @@ class Conversation:
         line = encode_request(command, opts, stream=stream, deadline=deadline, detach=detach)
         started = time.monotonic()
         self.connect()
+        check_size(line, self._banner)
         self._running = True
         ended = False
         try:
             if detach:
                 self._check_detach()
-            check_size(line, self._banner)
             self._send(line)
             while not ended:
                 message = self._receive(command, deadline, started)
@@ -204,8 +204,9 @@ class Conversation:
             if line is not None:
                 message = decode_line(line)
                 if not self._take_banner(message):
-                    classify(message)
-                    raise failure_to_error(message)  # it refused before it was asked
+                    if classify(message) == "failure":
+                        raise failure_to_error(message)  # it refused before it was asked
+                    raise RemoteProtocolError("the server answered what nobody asked")
             elif not self._read(give_up):
                 return  # no banner: it may still know what to do
         if self._protocol == 1:
@@ -257,7 +258,8 @@ class Conversation:
 
     def _read(self, give_up: float | None) -> bool:
         """Read what there is; False if nothing came in time."""
-        assert self._sock is not None
+        if self._sock is None:
+            raise ConnectionLost(f"this client's connection to {self.address} was closed")
         remaining = None if give_up is None else give_up - time.monotonic()
         if remaining is not None and remaining <= 0:
             return False
@@ -289,7 +291,7 @@ class Conversation:
 
     def _abandon(self) -> None:
         """Give up a call whose answer is still to come, and with it the connection."""
-        if self._protocol > 1:
+        if self._protocol != 1:
             self._send_cancel()
         self._running = self._cancel_wanted = False
         self.close()
