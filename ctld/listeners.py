@@ -56,7 +56,7 @@ def open_endpoints(
     accounts = accounts or Accounts()
     address = parse_address(listen.address)
     for key, reason in mistakes_in(listen, accounts):
-        raise ConfigError(f"listen {address}: {key}: {reason}")
+        raise ConfigError(f"listen {_shown(address)}: {key}: {reason}")
     context = None
     if listen.tls_certificate:
         context = server_context(listen.tls_certificate, listen.tls_key, listen.tls_ca)
@@ -143,7 +143,7 @@ def _open_tcp(listen: Listen, address: Address, context: ssl.SSLContext | None) 
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:  # UnicodeError: a host that IDNA cannot spell
         reason = getattr(error, "strerror", None) or "no such host"
-        raise ListenFailed(f"cannot listen on {address}: {reason}") from None
+        raise ListenFailed(f"cannot listen on {_shown(address)}: {reason}") from None
     # The same address can come more than once: /etc/hosts may name it twice.
     places: list[tuple[int, _SockAddr]] = list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
     if address.port == 0 and len(places) > 1:
@@ -212,7 +212,7 @@ def _adopt(
         chosen = [entry for entry in inherited if address.name in ("", entry[0])]
         if not chosen:
             named = f" named {address.name!r}" if address.name else ""
-            raise ListenFailed(f"cannot listen on {address}: the service manager passed no socket{named}")
+            raise ListenFailed(f"cannot listen on {_shown(address)}: the service manager passed no socket{named}")
     else:
         chosen = [entry for entry in inherited if entry[1].fileno() == address.port]
         chosen = chosen or [("", listening_socket(address.port))]
@@ -221,7 +221,7 @@ def _adopt(
     endpoints = [_adopted(listen, sock, context) for sock in sockets]
     if context is not None and any(endpoint.transport == "unix" for endpoint in endpoints):
         close_all(endpoints)
-        raise ConfigError(f"listen {address}: it has tls_ keys, but UNIX sockets speak no TLS")
+        raise ConfigError(f"listen {_shown(address)}: it has tls_ keys, but UNIX sockets speak no TLS")
     return endpoints
 
 
@@ -230,11 +230,16 @@ def _adopted(listen: Listen, sock: socket.socket, context: ssl.SSLContext | None
     return Endpoint(listen, sock, address_of(sock, transport), transport, ssl_context=context)
 
 
+def _shown(address: Address) -> str:
+    text = str(address)
+    return text if text.isprintable() else ascii(text)
+
+
 def _explained(address: Address, error: OSError) -> ListenFailed:
     if error.errno == errno.EADDRINUSE:
-        return AddressInUse(f"cannot listen on {address}: another program listens there")
+        return AddressInUse(f"cannot listen on {_shown(address)}: another program listens there")
     if error.errno == errno.EADDRNOTAVAIL:
-        return ListenFailed(f"cannot listen on {address}: this machine does not have that address")
+        return ListenFailed(f"cannot listen on {_shown(address)}: this machine does not have that address")
     if error.errno == errno.EACCES and address.kind in ("tcp", "tls"):
-        return ListenFailed(f"cannot listen on {address}: ports below 1024 are root's")
-    return ListenFailed(f"cannot listen on {address}: {error.strerror or error}")
+        return ListenFailed(f"cannot listen on {_shown(address)}: ports below 1024 are root's")
+    return ListenFailed(f"cannot listen on {_shown(address)}: {error.strerror or error}")

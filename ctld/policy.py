@@ -16,6 +16,9 @@ Whom no rule names gets the role of the listener he came through.
 A role is looked up once, when a caller connects.  A decision, asked for on every request,
 is one look-up in a table; only a denial takes time, to find a remedy that is true.
 
+A caller from a user namespace whose users are not ours appears as the overflow uid, mostly
+65534 (`nobody`), so a rule about that user is about all of these.
+
 Names become numbers when the policy is made, so a user or group that is added to the
 machine later counts from the next reload on.
 """
@@ -23,7 +26,6 @@ machine later counts from the next reload on.
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Final, get_args
 
 import msgspec
@@ -189,11 +191,11 @@ class Policy:
             return f'{where} does not tell who asks: use a UNIX socket, or a listener with role = "{needed}"'
         if grant.rule.startswith(("uid:", "user:")) or (grant.rule == principal and peer.uid is None):
             # His own rule wins over any group he could join.
-            remedy = f"move {json.dumps(grant.rule)} from {grant.role} to {needed} under [roles]"
-        elif group := self._group_giving(peer, needed):
+            remedy = f"move {_quoted(grant.rule)} from {grant.role} to {needed} under [roles]"
+        elif peer.uid is not None and (group := self._group_giving(needed)):
             remedy = f"join the group {group} and log in again"
         else:
-            remedy = f"add {json.dumps(principal)} to {needed} under [roles]"
+            remedy = f"add {_quoted(principal)} to {needed} under [roles]"
         root = Peer(uid=0, gid=0, transport="unix")
         if peer.uid and at_least(self.role_of(root).role, needed):
             remedy += ", or run it as root"
@@ -207,14 +209,12 @@ class Policy:
         # Two names may share a uid, and the look-up back then finds the other one: the number is never wrong.
         return f"user:{name}" if name and self._accounts.uid_of(name) == peer.uid else f"uid:{peer.uid}"
 
-    def _group_giving(self, peer: Peer, needed: Role) -> str:
-        """Find the least powerful group that would help this caller, by trying."""
+    def _group_giving(self, needed: Role) -> str:
+        """Find the least powerful group that would help a caller whom no rule of his own pins down."""
         for role in ROLES[_RANK[needed] :]:
             for gid, grant in self._groups.items():
                 if grant.role == role and (name := self._accounts.group_name(gid)):
-                    member = replace(peer, groups=peer.groups | {gid})
-                    if at_least(self.role_of(member).role, needed):
-                        return name
+                    return name
         return ""
 
 
@@ -239,12 +239,9 @@ def _rules(roles: Mapping[Role, Collection[str]]) -> dict[str, Role]:
 def _principal(text: str) -> str:
     kind, colon, name = text.partition(":")
     if not colon and text:
-        hint = f'write "user:{text}", "group:{text}" or "cert:{text}"'
-        raise ConfigError(
-            f"roles: {_shown(text)} does not say what it is: {hint}"
-            if len(text) <= _MAX_SHOWN
-            else f"roles: {_shown(text)} does not say what it is"
-        )
+        short = text.isprintable() and len(text) <= _MAX_SHOWN
+        hint = f': write "user:{text}", "group:{text}" or "cert:{text}"' if short else ""
+        raise ConfigError(f"roles: {_shown(text)} does not say what it is{hint}")
     if kind not in _KINDS or not name:
         raise ConfigError(
             f"roles: {_shown(text)} is no principal: write uid:N, user:NAME, gid:N, group:NAME or cert:NAME"
@@ -259,4 +256,9 @@ def _principal(text: str) -> str:
 
 def _shown(text: object) -> str:
     shown = str(text)
-    return json.dumps(shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}...")
+    return _quoted(shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}...")
+
+
+def _quoted(text: str) -> str:
+    # As TOML has it.  Escapes only for what would harm a terminal: TOML knows no surrogate pairs.
+    return json.dumps(text, ensure_ascii=not text.isprintable())

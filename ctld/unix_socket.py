@@ -108,7 +108,7 @@ def _settle(path: str, mode: int, uid: int, gid: int, undo: contextlib.ExitStack
     try:
         found = os.fstat(file)
         if not stat.S_ISSOCK(found.st_mode):
-            raise ListenFailed(f"cannot listen on {path}: it was replaced while it was made")
+            raise ListenFailed(f"cannot listen on {_shown(path)}: it was replaced while it was made")
         identity = found.st_dev, found.st_ino
         undo.callback(_unlink_own, path, identity)
         # An O_PATH descriptor can only be changed by way of its name below /proc.
@@ -120,7 +120,7 @@ def _settle(path: str, mode: int, uid: int, gid: int, undo: contextlib.ExitStack
                 who = " and ".join(
                     f"{what} {number}" for what, number in (("user", uid), ("group", gid)) if number >= 0
                 )
-                raise ListenFailed(f"cannot give {path} to {who}: only root may give files away") from None
+                raise ListenFailed(f"cannot give {_shown(path)} to {who}: only root may give files away") from None
         os.chmod(handle, mode)
         return identity
     finally:
@@ -140,12 +140,14 @@ def _lock(path: str) -> int:
             pass  # its last holder stopped between our open() and our flock()
         except BlockingIOError:
             os.close(lock)
-            raise AddressInUse(f"cannot listen on {path}: another daemon listens there, or is about to") from None
+            raise AddressInUse(
+                f"cannot listen on {_shown(path)}: another daemon listens there, or is about to"
+            ) from None
         except BaseException:
             os.close(lock)
             raise
         os.close(lock)
-    raise AddressInUse(f"cannot listen on {path}: its lock file keeps changing hands")
+    raise AddressInUse(f"cannot listen on {_shown(path)}: its lock file keeps changing hands")
 
 
 def _unlock(lock: int, path: str) -> None:
@@ -165,7 +167,7 @@ def _unlink_own(path: str, identity: tuple[int, int]) -> None:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:  # for instance after the daemon has given up its privileges
-        _LOG.warning("cannot remove %s: %s", path, error.strerror)
+        _LOG.warning("cannot remove %s: %s", _shown(path), error.strerror)
 
 
 def _remove_stale(path: str) -> None:
@@ -175,16 +177,20 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise ListenFailed(f"cannot listen on {path}: {_kind(found.st_mode)} is in the way")
+        raise ListenFailed(f"cannot listen on {_shown(path)}: {_kind(found.st_mode)} is in the way")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
         result = probe.connect_ex(path)
     if result == errno.ECONNREFUSED:
         _unlink_own(path, (found.st_dev, found.st_ino))
     elif result in (errno.EACCES, errno.EPERM):
-        raise ListenFailed(f"cannot listen on {path}: another user's socket is in the way")
+        raise ListenFailed(f"cannot listen on {_shown(path)}: another user's socket is in the way")
     elif result != errno.ENOENT:
         # Accepted; or EAGAIN, a full backlog; or EPROTOTYPE, a socket of another type: somebody is there.
-        raise AddressInUse(f"cannot listen on {path}: another program listens there")
+        raise AddressInUse(f"cannot listen on {_shown(path)}: another program listens there")
+
+
+def _shown(path: str) -> str:
+    return path if path.isprintable() else ascii(path)  # an error is one line, whatever a directory is called
 
 
 def _kind(mode: int) -> str:
@@ -198,15 +204,15 @@ def _kind(mode: int) -> str:
 def _explained(path: str, error: OSError) -> ListenFailed:
     directory = os.path.dirname(path)
     if isinstance(error, FileNotFoundError) and not os.path.isdir(directory):
-        return ListenFailed(f"cannot listen on {path}: there is no directory {directory}")
+        return ListenFailed(f"cannot listen on {_shown(path)}: there is no directory {_shown(directory)}")
     if isinstance(error, NotADirectoryError):
-        return ListenFailed(f"cannot listen on {path}: {directory} is no directory")
+        return ListenFailed(f"cannot listen on {_shown(path)}: {_shown(directory)} is no directory")
     if error.errno == errno.ELOOP:
-        return ListenFailed(f"cannot listen on {path}: {path}.lock is a symbolic link")
+        return ListenFailed(f"cannot listen on {_shown(path)}: {_shown(path)}.lock is a symbolic link")
     if error.errno == errno.EADDRINUSE:
-        return AddressInUse(f"cannot listen on {path}: somebody else has just taken it")
+        return AddressInUse(f"cannot listen on {_shown(path)}: somebody else has just taken it")
     if isinstance(error, PermissionError) and error.filename == f"{path}.lock" and os.path.lexists(error.filename):
-        return ListenFailed(f"cannot listen on {path}: {path}.lock belongs to another user")
+        return ListenFailed(f"cannot listen on {_shown(path)}: {_shown(path)}.lock belongs to another user")
     if isinstance(error, PermissionError):
-        return ListenFailed(f"cannot listen on {path}: no permission to make it in {directory}")
-    return ListenFailed(f"cannot listen on {path}: {error.strerror or error}")
+        return ListenFailed(f"cannot listen on {_shown(path)}: no permission to make it in {_shown(directory)}")
+    return ListenFailed(f"cannot listen on {_shown(path)}: {error.strerror or error}")

@@ -33,24 +33,36 @@ class TestUnix:
             transport="unix",
         )
 
-    def test_another_user_with_groups_of_his_own(self, tmp_path):
+    @pytest.mark.parametrize("count", [0, 2, 256])
+    def test_another_user_with_groups_of_his_own(self, count):
+        peer, pid = self.become(range(5000, 5000 + count))
+        groups = frozenset(range(5000, 5000 + count))
+        assert peer == Peer(uid=4000, gid=4000, groups=groups, pid=pid, transport="unix")
+
+    def test_more_groups_than_can_be_asked_for(self):
+        peer, _ = self.become(range(5000, 5257))
+        assert peer.groups == frozenset(), "the databases do not know this user"
+
+    def become(self, groups):
+        """Be connected to by another user; return the peer and the process id."""
         if os.geteuid() != 0:
             pytest.skip("only root can become somebody else")
         # An abstract name, since the other user may not enter the test's directory.
-        name = f"\0ctld-test-{os.getpid()}"
+        name = f"ctld-test-{os.getpid()}"
         code = (
-            "import os, socket, sys; os.setgroups([4001, 4002]); os.setgid(4000); os.setuid(4000)\n"
-            "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1].replace('@', chr(0))); s.recv(1)"
+            "import os, socket, sys; os.setgroups(range(int(sys.argv[2]), int(sys.argv[3])))\n"
+            "os.setgid(4000); os.setuid(4000)\n"
+            "s = socket.socket(socket.AF_UNIX); s.connect(chr(0) + sys.argv[1]); s.recv(1)"
         )
+        command = [sys.executable, "-c", code, name, str(groups.start), str(groups.stop)]
         with socket.socket(socket.AF_UNIX) as server:
-            server.bind(name)
+            server.bind(f"\0{name}")
             server.listen()
             server.settimeout(30)
-            with subprocess.Popen([sys.executable, "-c", code, f"@{name[1:]}"]) as child:
+            with subprocess.Popen(command) as child:
                 client, _ = server.accept()
                 with client:
-                    peer = Credentials().peer_of(client, "unix")
-        assert peer == Peer(uid=4000, gid=4000, groups=frozenset({4001, 4002}), pid=child.pid, transport="unix")
+                    return Credentials().peer_of(client, "unix"), child.pid
 
     def test_connections_share_what_they_have_in_common(self, pair, monkeypatch):
         monkeypatch.setattr(credentials, "_SO_PEERGROUPS", socket.SO_PEERCRED)  # some groups that are not none

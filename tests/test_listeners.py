@@ -329,6 +329,11 @@ class TestMistakes:
         with pytest.raises(ConfigError, match=r"^listen unix:/x: mode: 'rw\\n' is no octal mode such as 0660$"):
             open_endpoints(Listen(address="/x", mode="rw\n"))
 
+    def test_are_told_in_one_line(self):
+        with pytest.raises(ConfigError) as caught:
+            open_endpoints(Listen(address="/new\nline\x1b", role="boss"))
+        assert str(caught.value).isprintable()
+
 
 class TestInherited:
     def test_a_descriptor_by_number(self, opened):

@@ -206,6 +206,14 @@ class TestInTheWay:
         with pytest.raises(ListenFailed, match=rf"there is no directory {tmp_path}/no$"):
             bind(tmp_path / "no" / "s")
 
+    @pytest.mark.parametrize("name", ["new\nline", "\x1b[2J", "\udcff"])
+    def test_silly_names_stay_one_line(self, tmp_path, name):
+        with pytest.raises(ListenFailed) as caught:
+            bind(tmp_path / name / "s")
+        assert str(caught.value).isprintable()
+        (tmp_path / name).mkdir()
+        bind(tmp_path / name / "s").close()
+
     def test_a_directory_that_is_none_is_named(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(ListenFailed, match=rf"{tmp_path}/file is no directory$"):
