@@ -119,7 +119,7 @@ class History:
     async def open(self) -> None:
         """Start the writing; trouble with the file is reported and not raised."""
         self._loop = asyncio.get_running_loop()
-        self._losing, self._trouble = False, ""
+        self._losing, self._trouble, self._announced = False, "", "ok"
         self._writer = HistoryWriter(self._store, self)
         self._writer.thread.start()
         await self.flush()

@@ -55,8 +55,9 @@ MAX_ROWS: Final = 200_000
 # What a daemon without a state directory spends on remembering.
 MEMORY_BYTES: Final = 8 * 1024 * 1024
 
-# How long to wait for somebody else who writes to the file, in seconds; then it is tried again.
-_BUSY_TIMEOUT: Final = 1.0
+# How long to wait for somebody else who writes to the file, in seconds: longer than a short
+# transaction takes.  Afterwards it is tried again, so that questions are not held up by it.
+_BUSY_TIMEOUT: Final = 0.25
 
 # Old entries go in slices, so that new ones do not wait for long behind them: at most so many
 # at once, and at most this part of all, because entries differ in size a hundredfold.
