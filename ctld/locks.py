@@ -109,21 +109,22 @@ class LockRegistry:
         return claim
 
     async def settle(self, claim: LockClaim) -> None:
-        """Wait until a claim is granted; whatever interrupts that withdraws it."""
+        """Wait until a claim is granted; when that is interrupted, the caller releases it.
+
+        Raises:
+            CtldError: The owner has finished while this task of its waited.
+        """
         if claim.granted is not None:
-            try:
-                await claim.granted
-                _alive(claim.owner)  # it may have ended while this task of its waited
-            except BaseException:
-                self.release(claim)
-                raise
+            await claim.granted
+            _alive(claim.owner)
 
     def release(self, claim: LockClaim) -> None:
         """Withdraw a claim that is held or waits; locks that become free go to the next ones."""
         for lucky in self._graph.withdraw(claim):
             lucky.since = self._clock()
-            # A waiter that is cancelled just now is granted too: it passes the lock on when it wakes.
-            if lucky.granted is not None and not lucky.granted.done():
+            assert lucky.granted is not None, "only what has waited is handed over"
+            # A waiter that is being cancelled is granted too: it passes the lock on when it wakes.
+            if not lucky.granted.done():
                 lucky.granted.set_result(None)
 
     def manipulate(
@@ -241,7 +242,11 @@ class _StateLock:
         claim = locks.request(("state", kind, name), locks.owner(), exclusive=self._exclusive, source=self._source)
         self._claim = claim
         if claim.granted is not None:
-            await locks.settle(claim)
+            try:
+                await locks.settle(claim)
+            except BaseException:
+                locks.release(claim)
+                raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -282,11 +287,9 @@ class _Manipulation:
             raise self._locks.locked(key, obstacle)
         claim = self._locks.request(key, owner, exclusive=True, source=self._source)
         self._claims.append(claim)  # from here on the block gives it back, held or waiting
-        if claim.granted is not None and obstacle is not None:
-            if self._on_wait is not None:
-                await self._on_wait(f"waiting: {self._locks.locked(key, obstacle)}")
-            await claim.granted
-            _alive(owner)
+        if claim.granted is not None and obstacle is not None and self._on_wait is not None:
+            await self._on_wait(f"waiting: {self._locks.locked(key, obstacle)}")
+        await self._locks.settle(claim)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -170,5 +170,12 @@ def test_a_writer_behind_readers_only_waits_for_them_and_the_holders(lock):
     assert owners_of(writer.nearest_blockers()) == ["Q", "P"]
 
 
+def test_readers_do_not_block_readers(lock):
+    hold(lock, "P", False)
+    queue(lock, "Q", False)
+    reader = queue(lock, "R", False)
+    assert owners_of(reader.blockers()) == owners_of(reader.nearest_blockers()) == []
+
+
 def test_a_party_knows_its_lock(lock):
     assert party(lock, "P", True).key == KEY

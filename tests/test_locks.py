@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from ctld.errors import CtldError, Deadlock
+from ctld.errors import CtldError, Deadlock, Locked
 from ctld.locks import Lockable, LockRegistry, Manipulable, current_locks
 from tests.locks.owners import Operation, Thing, acting, assert_no_trace, run_as, settle
 
@@ -395,6 +395,29 @@ async def test_a_callback_owns_nothing(locks, thing):
 
     asyncio.get_running_loop().call_soon(callback)
     assert await failed == "locks are taken by commands and tasks, not by callbacks"
+
+
+# --- manipulation: the rest is in tests/locks/test_manipulation.py ---
+
+
+async def test_a_manipulated_resource_is_refused_or_waited_for(locks, thing):
+    told, log, leave = [], Log(), asyncio.Event()
+
+    async def on_wait(message: str) -> None:
+        told.append(message)
+
+    one, two = Operation("one"), Operation("two")
+    first = run_as(locks, one, log.hold("one", locks.manipulate(one, [thing]), leave))
+    await settle()
+    with pytest.raises(Locked, match="container ct1 is held by one"):
+        await locks.manipulate(two, [thing]).__aenter__()
+    second = run_as(locks, two, log.hold("two", locks.manipulate(two, [thing], "wait", on_wait)))
+    await settle()
+    assert (told, log) == (["waiting: container ct1 is held by one"], ["+one"])
+    leave.set()
+    await asyncio.gather(first, second)
+    assert log == ["+one", "-one", "+two", "-two"]
+    assert_no_trace(locks)
 
 
 # --- waits that would never end ---
