@@ -10,6 +10,9 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+# The first loop of libuv opens a pipe for signals that stays for the life of the process.
+uvloop.new_event_loop().close()
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
@@ -20,7 +23,8 @@ def pytest_asyncio_loop_factories(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            item.fixturenames.insert(0, "no_tasks_left")
+            # In this order: a loop may open what it closes only with itself (libuv: /dev/null).
+            item.fixturenames[:0] = ["nothing_left_behind", "no_tasks_left"]
 
 
 @pytest_asyncio.fixture
