@@ -295,7 +295,7 @@ class Connection(asyncio.Protocol):
         """The bytes that the peer has not taken from us."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def extra(self, name: str) -> Any:
+    def transport_info(self, name: str) -> Any:
         """Return what the transport knows of its other end, such as `ssl_object`."""
         return None if self._transport is None else self._transport.get_extra_info(name)
 

@@ -13,7 +13,6 @@ import logging
 from typing import Any, Final
 
 from ctld.client_handler import ClientHandler, current_request
-from ctld.commands.context import Authorize
 from ctld.commands.dispatch import Dispatcher, require_role
 from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
@@ -28,90 +27,17 @@ from ctld.errors import (
     RemoteProtocolError,
     ShuttingDown,
 )
+from ctld.exchange import Exchange
 from ctld.limits import Limits
-from ctld.peer import Peer
-from ctld.wire.messages import Cancel, Failure, Incoming, Invalid, Item, Progress, Reply, Request, RequestId
+from ctld.wire.messages import Cancel, Failure, Incoming, Invalid, Reply, Request, RequestId
 
-__all__ = ["Conversation", "Exchange"]
+__all__ = ["Conversation"]
 
 logger = logging.getLogger("ctld.connection")
 
 # Requests that are served without a wait between them, before others get a turn: under a
 # millisecond of work.
 _REQUESTS_PER_TURN: Final = 128
-
-_GONE: Final = "the client has gone"
-
-
-class Exchange:
-    """One request on its way: from its arrival to its final message.
-
-    It is the sink of the command that serves it.
-    """
-
-    __slots__ = ("_cancel_sent", "_conversation", "deadline", "interruption", "operation", "request", "task")
-
-    def __init__(self, conversation: "Conversation", request: Request | Invalid) -> None:
-        self._conversation = conversation
-        self.request: Any = request
-        self.deadline: float | None = None
-        self.operation: Operation[Any] | None = None
-        self.interruption: CommandFailed | None = None
-        self.task: asyncio.Task[Any] | None = None
-        self._cancel_sent = False
-
-    @property
-    def authorize(self) -> Authorize | None:
-        """What the handler says to a command, where it wants a say."""
-        handler = self._conversation.handler
-        return handler.authorize if handler.has_authorize else None
-
-    async def send_progress(self, update: Progress) -> None:
-        """Send progress; waits while the client reads too slowly."""
-        connection = self._conversation.connection
-        connection.send(update, self.request.id)
-        if connection.congested:
-            await connection.drained()
-
-    async def send_item(self, item: Item) -> None:
-        """Send an item; waits while the client reads too slowly."""
-        connection = self._conversation.connection
-        connection.send(item, self.request.id)
-        if connection.congested:
-            await connection.drained()
-
-    def begun(self, operation: Operation[Any]) -> None:
-        """Learn which operation serves the request."""
-        self.operation = operation
-        if self.interruption is not None:
-            operation.interrupt(self.interruption)
-        elif operation.on_disconnect == "cancel" and self._conversation.connection.gone:
-            operation.interrupt(Cancelled(_GONE))
-
-    def become(self, peer: Peer) -> None:
-        """Serve the rest of the conversation as another peer."""
-        self._conversation.handler.peer = peer
-
-    def interrupt(self, reason: CommandFailed) -> None:
-        """Have it end with this reason, wherever it is."""
-        if self.operation is not None:
-            self.operation.interrupt(reason)
-        elif self.interruption is None:
-            self.interruption = reason
-            if self.task is not None:
-                self._cancel_sent = True
-                self.task.cancel()
-
-    async def settle(self) -> None:
-        """Take back a cancellation of the task, delivered or not, so that it can go on."""
-        if self._cancel_sent and self.task is not None:
-            self._cancel_sent = False
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                logger.debug("a request had been answered before it was cancelled")
-            if self.task.uncancel() > 0:
-                raise asyncio.CancelledError
 
 
 class Conversation:
@@ -209,16 +135,16 @@ class Conversation:
                 continue
             last = batch[-1]
             for exchange in batch:
-                if connection.congested:
-                    await connection.drained()
                 self._running = exchange
-                outcome = await self._answer(exchange)
-                self._running = None
-                self._conclude(exchange, outcome, more=exchange is not last or bool(self._arrived))
                 in_this_turn += 1
                 if in_this_turn == _REQUESTS_PER_TURN:
                     in_this_turn = 0
                     await asyncio.sleep(0)
+                if connection.congested:
+                    await connection.drained()
+                outcome = await self._answer(exchange)
+                self._running = None
+                self._conclude(exchange, outcome, more=exchange is not last or bool(self._arrived))
             del exchange, last, outcome
 
     def _is_over(self) -> bool:
@@ -319,7 +245,7 @@ class Conversation:
         """Nobody reads the answers any more: commands go on, but for those that declared otherwise (N2)."""
         for exchange in self._outstanding():
             if exchange.operation is not None and exchange.operation.on_disconnect == "cancel":
-                exchange.operation.interrupt(Cancelled(_GONE))
+                exchange.operation.interrupt(Cancelled("the client has gone"))
         if self.connection.lost:
             self.on_end_of_input()
 
@@ -360,6 +286,8 @@ class Conversation:
             if exchange.request.id is not None and exchange.task is not None:
                 exchange.task.cancel()
         self.connection.flush()
+        if not self.connection.lost:
+            self.connection.transport.close()
 
     def expire(self, why: str) -> None:
         """End a connection whose peer takes or gives nothing."""
@@ -402,7 +330,10 @@ class Conversation:
             self._start(exchange)
 
     def _cancel(self, request_id: RequestId | None) -> None:
-        exchange = self._running if request_id is None else (self._by_id or {}).get(request_id)
+        if request_id is None:
+            exchange = self._running or next(iter(self._arrived), None)
+        else:
+            exchange = (self._by_id or {}).get(request_id)
         if exchange is not None:
             exchange.interrupt(Cancelled("the client cancelled the request"))
             if self._held and exchange in self._held:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, P
 
 from typing_extensions import TypeVar
 
+from ctld.events import EventBus
 from ctld.peer import Peer
 from ctld.wire.messages import Item, Progress
 
@@ -43,6 +44,11 @@ class Sink(Protocol):
         """What the handler says to a command, where it wants a say."""
         ...
 
+    @property
+    def server_version(self) -> str | None:
+        """The version that the client was told."""
+        ...
+
     async def send_progress(self, update: Progress) -> None:
         """Pass on a progress message; waits while the client is slow, never fails if it is gone."""
         ...
@@ -64,6 +70,7 @@ class _NoSink:
     """Nobody listens: a command that the daemon started itself."""
 
     authorize: Authorize | None = None
+    server_version: str | None = None
 
     async def send_progress(self, update: Progress) -> None:
         """Drop it; watchers read the operation."""
@@ -240,6 +247,16 @@ class Context(Generic[A_co]):
     def authorize(self) -> Authorize | None:
         """What the client's handler says to a command, where it wants a say."""
         return self._sink.authorize
+
+    @property
+    def events(self) -> EventBus:
+        """What happens in the daemon: publish and subscribe."""
+        return self._runtime.events
+
+    @property
+    def server_version(self) -> str | None:
+        """The version of the daemon that the client was told; None without a client."""
+        return self._sink.server_version
 
     @property
     def dispatcher(self) -> "Dispatcher":

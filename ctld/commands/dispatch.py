@@ -113,7 +113,7 @@ class Dispatcher:
             return failure_of(internal_error(logger, f"authorizing {name[:_MAX_NAME_SHOWN]!r}", exc))
         if detach:
             return Reply({"operation": self._start(peer, command, decoded, decoded.cli, deadline).id})
-        operation = self.runtime.operations.start(command.name, peer, decoded.cli)
+        operation = self.runtime.operations.start(command.name, peer, command.role, decoded.cli)
         operation.task = asyncio.current_task()
         operation.on_disconnect = command.on_disconnect
         context: Context[Any] = Context(
@@ -195,7 +195,7 @@ class Dispatcher:
     def _start(
         self, peer: Peer, command: Command, arguments: _Arguments, cli: str, deadline: float | None
     ) -> Operation[Any]:
-        operation = self.runtime.operations.start(command.name, peer, cli)
+        operation = self.runtime.operations.start(command.name, peer, command.role, cli)
         operation.detached = True
         context = Context[Any](self, self.runtime, command, operation, peer, NO_SINK, deadline=deadline)
         operation.task = asyncio.get_running_loop().create_task(

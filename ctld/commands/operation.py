@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, Literal
 from typing_extensions import TypeVar
 
 from ctld.errors import Cancelled, CommandFailed, NotFound
-from ctld.peer import Peer
+from ctld.peer import Peer, Role
 from ctld.wire.messages import Progress
 
 __all__ = ["Operation", "OperationTable", "State"]
@@ -36,6 +36,7 @@ class Operation(Generic[T]):
     Attributes:
         command: The name of the command.
         peer: Who asked for it.
+        role: The role that its command needs.
         cli: The client's command line, if it told.
         started: When it began, by `time.monotonic()`.
         started_at: When it began, by the clock on the wall.
@@ -65,16 +66,18 @@ class Operation(Generic[T]):
         "number",
         "on_disconnect",
         "peer",
+        "role",
         "seq",
         "started",
         "state",
         "task",
     )
 
-    def __init__(self, table: "OperationTable", number: int, command: str, peer: Peer, cli: str = "") -> None:
+    def __init__(self, table: "OperationTable", number: int, command: str, peer: Peer, role: Role, cli: str) -> None:
         self.number = number
         self.command = command
         self.peer = peer
+        self.role: Role = role
         self.cli = cli
         self.started = time.monotonic()
         self.state: State = "running"
@@ -103,6 +106,16 @@ class Operation(Generic[T]):
     def started_at(self) -> float:
         """When it began, by the clock on the wall."""
         return time.time() - (time.monotonic() - self.started)
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago it began."""
+        return time.monotonic() - self.started
+
+    @property
+    def latest(self) -> Progress:
+        """Its latest progress message; an empty one before the first."""
+        return self._updates[-1] if self._updates else Progress()
 
     @property
     def holder(self) -> str:
@@ -241,10 +254,10 @@ class OperationTable:
         self._running: dict[int, Operation[Any]] = {}
         self._ended: OrderedDict[int, tuple[float, Operation[Any]]] = OrderedDict()
 
-    def start(self, command: str, peer: Peer, cli: str = "") -> Operation[Any]:
+    def start(self, command: str, peer: Peer, role: Role = "admin", cli: str = "") -> Operation[Any]:
         """Make the entry of a command that begins."""
         self.started = number = self.started + 1
-        operation = self._running[number] = Operation[Any](self, number, command, peer, cli)
+        operation = self._running[number] = Operation[Any](self, number, command, peer, role, cli)
         return operation
 
     def ended(self, operation: Operation[Any]) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ctld.commands.operation import OperationTable
+from ctld.events import EventBus
 from ctld.limits import Limits
+from ctld.locks import LockRegistry
 from ctld.policy import Policy
 
 __all__ = ["Runtime", "ServerView"]
@@ -42,6 +44,8 @@ class Runtime:
         server: The server.
         policy: Who may do what.
         limits: The bounds.
+        events: What happens, told to whoever listens.
+        locks: Who holds what.
         operations: What runs, and what has run.
         stopping: Whether the daemon is going down: nothing new is started.
         started_at: When the daemon began, by the clock on the wall.
@@ -51,6 +55,8 @@ class Runtime:
     server: ServerView
     policy: Policy
     limits: Limits = field(default_factory=Limits)
+    events: EventBus = field(default_factory=EventBus)
+    locks: LockRegistry = field(default_factory=LockRegistry)
     operations: OperationTable = field(default_factory=OperationTable)
     stopping: bool = False
     started_at: float = field(default_factory=time.time)

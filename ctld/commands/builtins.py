@@ -1,0 +1,18 @@
+"""The commands that every daemon has unless its author says otherwise."""
+
+from typing import Any
+
+from ctld.commands.diagnostics import diagnostic_commands
+from ctld.commands.operations import operation_commands
+from ctld.commands.registry import CommandRegistry
+from ctld.commands.service import service_commands
+
+__all__ = ["builtin_commands"]
+
+
+def builtin_commands() -> CommandRegistry[Any]:
+    """Make a registry of all built-in commands."""
+    commands = CommandRegistry[Any]()
+    for part in (service_commands(), diagnostic_commands(), operation_commands()):
+        commands.include(part)
+    return commands

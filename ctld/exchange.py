@@ -1,0 +1,107 @@
+"""Exchange: one request on its way, from its arrival to its final message."""
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from ctld.client_handler import ClientHandler
+from ctld.commands.context import Authorize
+from ctld.commands.operation import Operation
+from ctld.connection import Connection
+from ctld.errors import Cancelled, CommandFailed
+from ctld.peer import Peer
+from ctld.wire.messages import Invalid, Item, Progress, Request
+
+__all__ = ["Exchange", "Parties"]
+
+logger = logging.getLogger("ctld.connection")
+
+
+class Parties(Protocol):
+    """Who takes part: the conversation that a request belongs to."""
+
+    @property
+    def connection(self) -> Connection:
+        """The transport side."""
+        ...
+
+    @property
+    def handler(self) -> ClientHandler[Any]:
+        """The author's side."""
+        ...
+
+
+class Exchange:
+    """One request on its way: from its arrival to its final message.
+
+    It is the sink of the command that serves it.
+    """
+
+    __slots__ = ("_cancel_sent", "_conversation", "deadline", "interruption", "operation", "request", "task")
+
+    def __init__(self, conversation: Parties, request: Request | Invalid) -> None:
+        self._conversation = conversation
+        self.request: Any = request
+        self.deadline: float | None = None
+        self.operation: Operation[Any] | None = None
+        self.interruption: CommandFailed | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self._cancel_sent = False
+
+    @property
+    def authorize(self) -> Authorize | None:
+        """What the handler says to a command, where it wants a say."""
+        handler = self._conversation.handler
+        return handler.authorize if handler.has_authorize else None
+
+    @property
+    def server_version(self) -> str | None:
+        """The version that the client was told."""
+        return self._conversation.handler.server_version()
+
+    async def send_progress(self, update: Progress) -> None:
+        """Send progress; waits while the client reads too slowly."""
+        connection = self._conversation.connection
+        connection.send(update, self.request.id)
+        if connection.congested:
+            await connection.drained()
+
+    async def send_item(self, item: Item) -> None:
+        """Send an item; waits while the client reads too slowly."""
+        connection = self._conversation.connection
+        connection.send(item, self.request.id)
+        if connection.congested:
+            await connection.drained()
+
+    def begun(self, operation: Operation[Any]) -> None:
+        """Learn which operation serves the request."""
+        self.operation = operation
+        if self.interruption is not None:
+            operation.interrupt(self.interruption)
+        elif operation.on_disconnect == "cancel" and self._conversation.connection.gone:
+            operation.interrupt(Cancelled("the client has gone"))
+
+    def become(self, peer: Peer) -> None:
+        """Serve the rest of the conversation as another peer."""
+        self._conversation.handler.peer = peer
+
+    def interrupt(self, reason: CommandFailed) -> None:
+        """Have it end with this reason, wherever it is."""
+        if self.operation is not None:
+            self.operation.interrupt(reason)
+        elif self.interruption is None:
+            self.interruption = reason
+            if self.task is not None:
+                self._cancel_sent = True
+                self.task.cancel()
+
+    async def settle(self) -> None:
+        """Take back a cancellation of the task, delivered or not, so that it can go on."""
+        if self._cancel_sent and self.task is not None:
+            self._cancel_sent = False
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                logger.debug("a request had been answered before it was cancelled")
+            if self.task.uncancel() > 0:
+                raise asyncio.CancelledError

@@ -1,0 +1,100 @@
+"""Listener: one `Server.listen()`, which may be several sockets."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ctld.acceptor import Acceptor
+from ctld.client_handler import ClientHandler, Site
+from ctld.endpoint import Endpoint, Listen
+from ctld.listeners import open_endpoints
+from ctld.reception import Reception
+from ctld.systemd import InheritedSocket
+
+__all__ = ["Listener"]
+
+logger = logging.getLogger("ctld.server")
+
+
+class Listener:
+    """Accepts clients at one address, from construction until `close()`.
+
+    Args:
+        where: The address.
+        inherited: The sockets that a service manager passed; those used are removed from it.
+        reception: Who takes the clients in.
+        site: The socket's share of the server.
+        handler: The class of its conversations.
+        on_closed: Told once it is closed.
+
+    Raises:
+        ListenFailed: The address cannot be listened on.
+        ConfigError: The address is mistaken.
+    """
+
+    def __init__(
+        self,
+        where: str | Listen,
+        inherited: list[InheritedSocket],
+        reception: Reception,
+        site: Site,
+        handler: type[ClientHandler[Any]],
+        *,
+        on_closed: Callable[["Listener"], None],
+    ) -> None:
+        self._endpoints = open_endpoints(where, inherited)
+        self._reception = reception
+        self._site = site
+        self._handler = handler
+        self._on_closed = on_closed
+        self._closed = False
+        self._acceptors = [self._accept_on(endpoint) for endpoint in self._endpoints]
+        reception.on_client_gone(self._descriptor_freed)
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it; of several sockets the first."""
+        return str(self._endpoints[0].address)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where clients reach it, each socket."""
+        return [str(endpoint.address) for endpoint in self._endpoints]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether clients have to wait because there are no descriptors."""
+        return any(acceptor.exhausted for acceptor in self._acceptors)
+
+    async def close(self) -> None:
+        """Take no more clients here, and let those who are here end what they began."""
+        self.stop_accepting()
+        for client in self._reception.clients:
+            if client.site is self._site:
+                client.conversation.stop()
+
+    def stop_accepting(self) -> None:
+        """Take no more clients here; once or more often."""
+        if self._closed:
+            return
+        self._closed = True
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        for endpoint in self._endpoints:
+            endpoint.close()
+        self._reception.forget_client_gone(self._descriptor_freed)
+        self._on_closed(self)
+
+    def _accept_on(self, endpoint: Endpoint) -> Acceptor:
+        loop = self._reception.loop
+        accept = partial(self._reception.accept, self._site, self._handler, endpoint)
+        refuse = partial(self._reception.refuse_for_lack_of_descriptors, self._site, self._handler, endpoint)
+        return Acceptor(loop, endpoint, accept, self._on_exhausted, refuse=refuse)
+
+    def _on_exhausted(self, exhausted: bool) -> None:
+        logger.warning("! %s: file descriptors", "out of" if exhausted else "again enough")
+
+    def _descriptor_freed(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.descriptor_freed()
