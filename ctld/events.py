@@ -25,13 +25,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
 import msgspec
 
-from ctld.errors import CommandFailed, InvalidOptions, LocalProtocolError, ShuttingDown
+from ctld.errors import CommandFailed, LocalProtocolError, ShuttingDown
+from ctld.event_filter import EventFilter
 
-__all__ = ["GAP", "MAX_TERMS", "QUEUE_SIZE", "RING_SIZE", "Event", "EventBus", "EventFilter", "Scalar", "Subscription"]
+__all__ = ["GAP", "QUEUE_SIZE", "RING_SIZE", "Event", "EventBus", "Subscription"]
 
 GAP: Final = "gap"
 """The type of the event that stands for lost ones; no one else may publish it."""
@@ -43,15 +44,6 @@ QUEUE_SIZE: Final = 1024
 # What a subscriber that comes back can catch up on: four full queues, so that one which
 # overflowed can fetch what it lost.
 RING_SIZE: Final = 4096
-
-# How many types and option values one subscription may name together.  A daemon has dozens
-# of types; the values are names of resources.  Every type costs an entry in the index.
-MAX_TERMS: Final = 1024
-
-Scalar: TypeAlias = str | int | float | bool | None
-"""What a filter compares: a JSON value that is no object and no list."""
-
-_SCALARS: Final = (str, int, float, type(None))
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -69,72 +61,6 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     opts: Mapping[str, Any]
     seq: int
     time: float
-
-
-class EventFilter(msgspec.Struct, frozen=True):
-    """Which events a subscription wants; build it with `EventFilter.of()`.
-
-    Attributes:
-        types: The types; none at all: every type.
-        opts: For each key the wanted values, each with whether it is a boolean, because
-            JSON's `true` is not 1 although Python's is.
-    """
-
-    types: frozenset[str] = frozenset()
-    opts: tuple[tuple[str, frozenset[tuple[bool, Scalar]]], ...] = ()
-
-    @classmethod
-    def of(cls, types: Iterable[str] = (), opts: Mapping[str, object] | None = None) -> Self:
-        """Check and prepare a filter.
-
-        Args:
-            types: The wanted types; none: every type.
-            opts: For each key the value that an event must have there, or a list of values
-                of which it must have one.
-
-        Raises:
-            InvalidOptions: A value is an object or a list of lists, or there are too many.
-        """
-        wanted_types = frozenset(types)
-        wanted = tuple((key, _wanted(key, value)) for key, value in (opts or {}).items())
-        if len(wanted_types) + sum(max(len(values), 1) for _, values in wanted) > MAX_TERMS:
-            raise InvalidOptions(f"a subscription names at most {MAX_TERMS} types and values")
-        return cls(wanted_types, wanted)
-
-    @property
-    def selective(self) -> bool:
-        """Whether there are events that it does not want."""
-        return bool(self.types or self.opts)
-
-    def matches(self, event: Event) -> bool:
-        """Tell whether the event is wanted."""
-        return (not self.types or event.type in self.types) and self.wants(event.opts)
-
-    def wants(self, opts: Mapping[str, Any]) -> bool:
-        """Tell whether an event of a wanted type with these details is wanted.
-
-        Only scalars are looked up: they hash and compare in bounded time whatever the
-        subscriber asked for, and never raise into the publisher.
-        """
-        for key, wanted in self.opts:
-            if key not in opts:
-                return False
-            value = opts[key]
-            if not isinstance(value, _SCALARS) or (isinstance(value, bool), value) not in wanted:
-                return False
-        return True
-
-
-def _wanted(key: str, value: object) -> frozenset[tuple[bool, Scalar]]:
-    values = value if isinstance(value, list | tuple | set | frozenset) else [value]
-    terms: set[tuple[bool, Scalar]] = set()
-    for one in values:
-        if not isinstance(one, _SCALARS):
-            raise InvalidOptions(
-                f"the filter on {key!r} is neither a plain value nor a list of plain values", path=f"$.opts.{key}"
-            )
-        terms.add((isinstance(one, bool), one))
-    return frozenset(terms)
 
 
 class Subscription:
@@ -271,7 +197,7 @@ class Subscription:
             lost: First and last number, and count if known, of those before that it has not.
         """
         self._lost = lost
-        self._queue.extend(event for event in events if self.filter.matches(event))
+        self._queue.extend(event for event in events if self.filter.matches(event.type, event.opts))
         # The replay is not held against the reader, who had no chance yet to read.
         self._room = self._bus.queue_size + len(self._queue)
 

@@ -45,7 +45,7 @@ SECRET_SCHEMA: Final[Mapping[str, object]] = {"type": "string", "format": "passw
 # for options written by people, and recursion must end before the interpreter's patience does.
 _MAX_DEPTH: Final = 64
 
-Schema: TypeAlias = Mapping[str, Any]
+_Schema: TypeAlias = Mapping[str, Any]
 
 
 @final
@@ -144,17 +144,17 @@ def schema_hook(type: type) -> dict[str, object]:
     return dict(SECRET_SCHEMA)
 
 
-def is_secret(schema: Schema) -> bool:
+def is_secret(schema: _Schema) -> bool:
     """Tell whether a value described by this (part of a) schema is a secret itself."""
     return schema.get("format") == SECRET_SCHEMA["format"] and bool(schema.get("writeOnly"))
 
 
-def has_secrets(schema: Schema) -> bool:
+def has_secrets(schema: _Schema) -> bool:
     """Tell whether a command with this schema of options has secrets: ask once per command."""
     return _secret_beneath(schema, schema, set())
 
 
-def redact(schema: Schema, options: Mapping[str, Any]) -> dict[str, Any]:
+def redact(schema: _Schema, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of the options with `***` for every secret.
 
     Args:
@@ -165,7 +165,7 @@ def redact(schema: Schema, options: Mapping[str, Any]) -> dict[str, Any]:
     return dict(blanked) if isinstance(blanked, Mapping) else {}
 
 
-def secret_values(schema: Schema, options: Mapping[str, Any]) -> list[str]:
+def secret_values(schema: _Schema, options: Mapping[str, Any]) -> list[str]:
     """Return the texts that `redact()` blanks, for `redact_text()`."""
     found: list[str] = []
     if has_secrets(schema):
@@ -186,7 +186,7 @@ def redact_text(text: str, secrets: Iterable[Secret | str]) -> str:
     return re.sub("|".join(map(re.escape, sorted(needles, key=len, reverse=True))), BLANK, text)
 
 
-def _branches(schema: Schema, root: Schema, seen: set[str]) -> Iterable[Schema]:
+def _branches(schema: _Schema, root: _Schema, seen: set[str]) -> Iterable[_Schema]:
     """Yield the schema and all that it refers to at the same place: references and alternatives."""
     yield schema
     reference = schema.get("$ref")
@@ -198,14 +198,14 @@ def _branches(schema: Schema, root: Schema, seen: set[str]) -> Iterable[Schema]:
             yield from _branches(one, root, seen)
 
 
-def _resolve(reference: str, root: Schema) -> Schema:
+def _resolve(reference: str, root: _Schema) -> _Schema:
     node: Any = root
     for part in reference.removeprefix("#/").split("/"):
         node = node.get(part.replace("~1", "/").replace("~0", "~"), {})
     return node if isinstance(node, Mapping) else {}
 
 
-def _secret_beneath(schema: Schema, root: Schema, seen: set[str]) -> bool:
+def _secret_beneath(schema: _Schema, root: _Schema, seen: set[str]) -> bool:
     for branch in _branches(schema, root, seen):
         if is_secret(branch):
             return True
@@ -216,7 +216,7 @@ def _secret_beneath(schema: Schema, root: Schema, seen: set[str]) -> bool:
     return False
 
 
-def _walk(schema: Schema, root: Schema, value: Any, found: list[str], depth: int = 0) -> Any:
+def _walk(schema: _Schema, root: _Schema, value: Any, found: list[str], depth: int = 0) -> Any:
     """Copy a value at a place that has secrets in or beneath it."""
     if value is None:
         return None
@@ -232,7 +232,7 @@ def _walk(schema: Schema, root: Schema, value: Any, found: list[str], depth: int
     return BLANK
 
 
-def _walk_into(schemas: list[Schema], root: Schema, value: Any, found: list[str], depth: int) -> Any:
+def _walk_into(schemas: list[_Schema], root: _Schema, value: Any, found: list[str], depth: int) -> Any:
     if not schemas:
         _collect(value, found)
         return None if value is None else BLANK
@@ -241,13 +241,13 @@ def _walk_into(schemas: list[Schema], root: Schema, value: Any, found: list[str]
     return _walk({"anyOf": schemas}, root, value, found, depth)
 
 
-def _members(branches: list[Schema], key: str) -> list[Schema]:
+def _members(branches: list[_Schema], key: str) -> list[_Schema]:
     named = [branch["properties"][key] for branch in branches if key in branch.get("properties", {})]
     others = [branch["additionalProperties"] for branch in branches if "additionalProperties" in branch]
     return named or [other for other in others if isinstance(other, Mapping)]
 
 
-def _elements(branches: list[Schema], index: int) -> list[Schema]:
+def _elements(branches: list[_Schema], index: int) -> list[_Schema]:
     named = [branch["prefixItems"][index] for branch in branches if index < len(branch.get("prefixItems", ()))]
     others = [branch["items"] for branch in branches if "items" in branch]
     return named or [other for other in others if isinstance(other, Mapping)]

@@ -7,6 +7,7 @@ import pickle
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -259,34 +260,61 @@ def test_depth_is_bounded_and_what_lies_below_is_blanked():
     assert VALUE in values
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.sampled_from(["u", VALUE, "x"]),
+scalars = st.none() | st.booleans() | st.integers() | st.sampled_from(["u", VALUE, "x"])
+anything = st.recursive(
+    scalars,
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["user", "password", "old", "backup", "login", "keys", "pairs", "q"]), inner)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["user", "password", "old", "q"]), inner)
     ),
-    max_leaves=12,
+    max_leaves=8,
+)
+logins = st.recursive(
+    anything.filter(lambda value: not isinstance(value, dict)),
+    lambda inner: st.fixed_dictionaries(
+        {}, optional={"user": scalars, "password": anything, "old": anything, "backup": inner, "typo": anything}
+    ),
+    max_leaves=4,
+)
+# Anything at all in every place that has to do with secrets; elsewhere plain values.
+sloppy_options = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": scalars,
+        "size": scalars,
+        "hosts": st.lists(scalars, max_size=2),
+        "login": logins,
+        "keys": anything,
+        "pairs": scalars | st.lists(scalars | st.tuples(scalars, anything, anything).map(list), max_size=3),
+        "typo": anything,
+    },
 )
 
 
-def leaves_under(value: Any, names: set[str], inside: bool = False) -> list[Any]:
+def leaves(value: Any, inside: bool) -> Iterator[Any]:
+    """All plain values beneath the names of secrets."""
     if isinstance(value, dict):
-        return [leaf for k, v in value.items() for leaf in leaves_under(v, names, inside or k in names)]
-    if isinstance(value, list):
-        return [leaf for v in value for leaf in leaves_under(v, names, inside)]
-    return [value] if inside and value is not None else []
+        for key, one in value.items():
+            yield from leaves(one, inside or key in ("password", "old", "keys", "typo"))
+    elif isinstance(value, list):
+        for one in value:
+            yield from leaves(one, inside)
+    elif inside and value is not None:
+        yield value
 
 
-@given(st.dictionaries(st.sampled_from(["name", "login", "keys", "pairs", "hosts", "q"]), json_values))
+@given(sloppy_options)
 @settings(max_examples=300, deadline=None)
-def test_no_value_under_a_secret_name_survives_whatever_the_shape(options: dict[str, Any]):
+def test_nothing_survives_in_the_place_of_a_secret_whatever_its_shape(options: dict[str, Any]):
     blanked = redact(SCHEMA, options)
-    # What stands where the schema has no secret is none, whatever it looks like.
-    below = {key: value for key, value in blanked.items() if key not in ("name", "hosts", "size")}
-    if isinstance(pairs := below.get("pairs"), list):
-        below["pairs"] = [pair[1:] if isinstance(pair, list) else pair for pair in pairs]
-    assert all(leaf == BLANK for leaf in leaves_under(below, {"password", "old", "keys", "q"}))
+    assert set(leaves(blanked, inside=False)) <= {BLANK}
     assert blanked.keys() == options.keys()
+    for plain in ("name", "size", "hosts"):
+        assert blanked.get(plain) == options.get(plain)
+    if not isinstance(login := options.get("login"), dict):
+        assert blanked.get("login") == (None if login is None else BLANK)
+    pairs = blanked.get("pairs")
+    for pair in pairs if isinstance(pairs, list) else [pairs]:
+        assert all(one in (BLANK, None) for one in (pair[1:] if isinstance(pair, list) else [pair]))
 
 
 # -- text --------------------------------------------------------------------------------
