@@ -25,7 +25,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 from ctld.errors import CtldError, Deadlock, Locked
 from ctld.lock_queue import LockKey
@@ -51,17 +51,13 @@ _MAX_LOGGED: Final = 2000
 class _TaskOwner:
     """An asyncio task as the owner of its locks, where no operation is."""
 
-    def __init__(self, task: "asyncio.Task[object]", number: int, started: float) -> None:
-        self._task = ref(task)
+    finished = False  # it acts only while it runs
+
+    def __init__(self, name: str, number: int, started: float) -> None:
         self.id = f"task-{number}"
-        self.command = self.holder = f"task {task.get_name()}"
+        self.command = self.holder = f"task {name}"
         self.peer = Peer.DAEMON
         self.started = started
-
-    @property
-    def finished(self) -> bool:
-        task = self._task()
-        return task is None or task.done()
 
 
 class LockRegistry:
@@ -89,7 +85,7 @@ class LockRegistry:
             raise CtldError("locks are taken by commands and tasks, not by callbacks")
         if (anonymous := self._tasks.get(task)) is None:
             self._task_count += 1
-            anonymous = self._tasks[task] = _TaskOwner(task, self._task_count, self._clock())
+            anonymous = self._tasks[task] = _TaskOwner(task.get_name(), self._task_count, self._clock())
         return anonymous
 
     def request(self, key: LockKey, owner: Owner, *, exclusive: bool, source: Source) -> LockClaim:

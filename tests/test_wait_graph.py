@@ -13,7 +13,7 @@ from ctld.wait_graph import OperationWait, WaitGraph, dot, find_cycle, printable
 from tests.locks.model import Model, Wish
 
 KEYS: list[LockKey] = [("state", "ct", "a"), ("state", "ct", "b"), ("manipulation", "ct", "a")]
-OWNERS = ["P", "Q", "R", "S", "T"]
+OWNERS = ["P", "Q", "R", "S"]
 
 
 # --- find_cycle ---
@@ -163,7 +163,7 @@ steps = st.one_of(
 
 
 @settings(max_examples=1000, deadline=None)
-@given(script=st.lists(steps, max_size=30))
+@given(script=st.lists(steps, min_size=8, max_size=32))  # Hypothesis makes lists of about twice the least size
 def test_random_scripts_agree_with_the_model(script):
     both = Script()
     for name, *arguments in script:

@@ -191,7 +191,7 @@ def test_stepwise_scripts_do_what_the_model_does(loop):
     with asyncio.Runner(loop_factory=loop) as runner:
 
         @settings(max_examples=1000, deadline=None)
-        @given(st.lists(steps, min_size=1, max_size=24))
+        @given(st.lists(steps, min_size=8, max_size=24))
         def scripts(script: list) -> None:
             runner.run(play(script))
 
@@ -290,7 +290,7 @@ def test_free_running_scripts_end_and_exclude_each_other(loop):
 
     with asyncio.Runner(loop_factory=loop) as runner:
 
-        @settings(max_examples=1000, deadline=None)
+        @settings(max_examples=500, deadline=None)
         @given(plans, cancels)
         def scripts(plans: list[list], cancels: list[tuple[int, int]]) -> None:
             runner.run(play(plans, cancels))
