@@ -4,12 +4,14 @@ The names here are the public API.  They are imported when they are first used, 
 `import ctld.client` loads none of the server.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 from ctld.version import VERSION as __version__
 
+TYPE_CHECKING = False  # typing costs milliseconds, and this runs at every call of ctlctl
 if TYPE_CHECKING:
+    from typing import Any
+
     from ctld.client.asynchronous import AsyncClient, Call
     from ctld.client.blocking import Client
     from ctld.client_handler import ClientHandler
@@ -161,6 +163,8 @@ def __getattr__(name: str) -> Any:
     module = _HOME.get(name)
     if module is None:
         raise AttributeError(f"module 'ctld' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(module), name)
     globals()[name] = value
     return value
