@@ -6,12 +6,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ctld.address import parse_address
 from ctld.config import TomlDocument
 from ctld.config_errors import Mistake
+from ctld.endpoint import Listen
 from ctld.errors import ConfigError
 from ctld.limits import Limits
-from ctld.listeners import Listen
+from ctld.listeners import mistakes_in
 from ctld.log import LogFormat, LogLevel
 from ctld.peer import Role
 from ctld.policy import Policy
@@ -44,10 +44,10 @@ class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The `[roles]` table: for each role, the callers who have it, as `ctld.policy` names them.
 
     Attributes:
-        anyone: Callers who may no more than strangers.
+        anyone: Callers who may do no more than strangers.
         observe: Callers who may look.
         operate: Callers who may also act.
-        admin: Callers who may everything.
+        admin: Callers who may do everything.
     """
 
     anyone: tuple[str, ...] = ()
@@ -98,10 +98,8 @@ def _mistakes(settings: Settings) -> Iterator[Mistake]:
         if listen.dialect not in _DIALECTS:
             reason = f"{listen.dialect!r} is no dialect; there are {', '.join(_DIALECTS)}"
             yield Mistake(("listen", index, "dialect"), reason)
-        try:
-            parse_address(listen.address)
-        except ConfigError as exc:
-            yield Mistake(("listen", index, "address"), str(exc))
+        for key, reason in mistakes_in(listen):
+            yield Mistake(("listen", index, key), reason)
 
 
 def _mistaken_roles(settings: RoleSettings) -> Iterator[Mistake]:

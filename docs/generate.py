@@ -5,6 +5,7 @@ rewrites what lies between; with `--check` it only says which pages are out of d
 """
 
 import inspect
+import json
 import re
 import sys
 import types
@@ -15,11 +16,13 @@ from typing import Any
 
 import msgspec
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever is installed
+
 import ctld.errors
 from ctld.commands.builtins import builtin_commands
+from ctld.endpoint import Listen
 from ctld.errors import CommandFailed
 from ctld.limits import Limits
-from ctld.listeners import Listen
 from ctld.settings import DaemonSettings, RoleSettings
 
 PAGES = Path(__file__).parent / "reference"
@@ -63,7 +66,7 @@ def type_name(hint: Any) -> str:
 def default_of(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
-    return f"`{msgspec.toml.encode({'x': field.default}).decode().removeprefix('x = ').strip()}`"
+    return f"`{json.dumps(field.default)}`"  # for such values TOML writes the same
 
 
 def keys_of(cls: type[msgspec.Struct]) -> str:
@@ -88,9 +91,9 @@ def slugs() -> str:
 def tree() -> str:
     lines = []
 
-    def draw(cls: type, depth: int) -> None:
+    def draw(cls: type[BaseException], depth: int) -> None:
         lines.append(f"{'    ' * depth}{cls.__name__}")
-        for child in sorted(cls.__subclasses__(), key=lambda child: child.__name__):
+        for child in sorted(cls.__subclasses__(), key=str):
             if child.__module__ == "ctld.errors":
                 draw(child, depth + 1)
 

@@ -4,6 +4,7 @@ It needs `ctld` and `ctlctl` on the PATH and nothing else.  It shows every comma
 runs it, checks what comes back, and leaves nothing behind.
 """
 
+import json
 import os
 import shlex
 import signal
@@ -71,6 +72,18 @@ def run_and_interrupt(*words: str, status: int) -> None:
     check(command.returncode, status)
 
 
+def show_commands() -> None:
+    """Show the schema that the daemon publishes, a line for each command."""
+    print("$ ctlctl --json describe", flush=True)
+    done = subprocess.run(["ctlctl", "--json", "describe"], timeout=PATIENCE, capture_output=True, check=False)
+    check(done.returncode, 0)
+    for command in json.loads(done.stdout):
+        required = command["options"]["required"]
+        words = [name.upper() if name in required else f"[--{name}]" for name in command["options"]["properties"]]
+        call = " ".join([command["name"], *words])
+        print(f"  {call:<28} {command['role']:<8} {command['doc'].splitlines()[0]}", flush=True)
+
+
 def check(status: int, expected: int) -> None:
     """Stop the tour where it does not go as announced."""
     if status != expected:
@@ -88,9 +101,8 @@ def tour(folder: Path) -> None:
         say("Is it there? Who is it?")
         run("ping")
         run("version")
-        say("What can it do, and what does one of its commands take?")
-        run("describe")
-        run("describe", "sleep")
+        say("What can it do?")
+        show_commands()
         say("A long command reports progress while it runs.")
         run("sleep", "0.5", "--steps", "5")
         say("Ctrl-C cancels it, in the daemon too.")

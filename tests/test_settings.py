@@ -2,9 +2,9 @@
 
 import pytest
 
+from ctld.endpoint import Listen
 from ctld.errors import ConfigError
 from ctld.limits import Limits
-from ctld.listeners import Listen
 from ctld.settings import DaemonSettings, RoleSettings, Settings, load_settings, places
 
 FULL = """\
@@ -94,6 +94,9 @@ def test_roles_go_to_the_policy_as_a_mapping():
         ("[[listen]]\nmode = '0600'", "ctld.toml:1: listen[0]: the key address is missing"),
         ("[[listen]]\naddress = 'unix:'", "ctld.toml:2: listen[0].address: 'unix:' is no address: the path is missing"),
         ("[[listen]]\naddress = '/a'\nmode = 'rw'", "ctld.toml:3: listen[0].mode: "),
+        ("[[listen]]\naddress = 'tcp:[::1]:0'\ntls_key = 'k'", "ctld.toml:3: listen[0].tls_key: tcp speaks no TLS"),
+        ("[[listen]]\naddress = 'tls:[::1]:0'\ntls_key = 'k'", "ctld.toml:1: listen[0].tls_certificate: is missing"),
+        ("[[listen]]\naddress = '/a'\ngroup = 'no such'", "ctld.toml:3: listen[0].group: there is no group 'no such'"),
         ("[[listen]]\naddress = '/a'\nrole = 'king'", "ctld.toml:3: listen[0].role: 'king' is none of "),
         (
             "[[listen]]\naddress = '/a'\n[[listen]]\naddress = '/b'\ndialect = 'klingon'",

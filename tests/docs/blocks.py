@@ -6,7 +6,8 @@ What a block is for follows from its language:
 * `toml` has to be a configuration of the reference daemon; a titled one is written, too.
 * `console` is a shell at work: `$ COMMAND` lines, each followed by what it prints, where
   `...` stands for anything.  `COMMAND &` starts a daemon: what follows waits until it
-  says that it is ready, and at the end of the page it has to stop cleanly.
+  says that it is ready, and at the end of the page it has to stop cleanly.  Each command has
+  a shell of its own, but `export NAME=VALUE` holds for the rest of the page.
 * `wire` is a conversation with the daemon of the page: `-->` is sent, `<--` comes back.
 * `sh` is what a reader does to this checkout: each line has to be a `make` target that exists.
 * `text` and `json` are for the eye; `json` has to be JSON.
@@ -93,7 +94,7 @@ class Page:
         self.sockets: set[str] = set()
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("CTLD_", "LISTEN_"))},
-            "PATH": f"{self.bin_folder()}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.bin_folder()}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "error",
             "HOME": str(folder),
@@ -103,15 +104,13 @@ class Page:
         }
 
     def bin_folder(self) -> Path:
-        """`ctld` and `ctlctl` of this checkout, whether it is installed or not."""
+        """This Python, and `ctld` and `ctlctl` of this checkout, whether it is installed or not."""
         place = self.folder / ".bin"
         place.mkdir()
-        for program in ("ctld", "ctlctl"):
+        for program, module in (("python", ""), ("ctld", "-m ctld"), ("ctlctl", "-m ctlctl")):
             script = place / program
-            script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {program} "$@"\n')
+            script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
             script.chmod(0o755)
-        for program in ("python", "python3"):
-            (place / program).symlink_to(sys.executable)
         return place
 
     def run(self, text: str) -> int:
@@ -143,7 +142,9 @@ class Page:
             load_settings(path)
         elif block.language == "console":
             for command, expected in steps_of(code):
-                if command.endswith("&"):
+                if exported := re.fullmatch(r"export (\w+)=(\S+)", command):
+                    self.environ[exported[1]] = exported[2]
+                elif command.endswith("&"):
                     self.start_daemon(command[:-1].strip())
                 else:
                     self.command(command, expected)
@@ -223,7 +224,10 @@ class Page:
                         stream.write(f"{message}\n")
                         stream.flush()
                     elif arrow == "<--":
-                        answer = stream.readline()
+                        try:
+                            answer = stream.readline()
+                        except TimeoutError:
+                            raise BlockFailed(f"nothing came back, and not {message}") from None
                         if not _same_message(message, answer):
                             raise BlockFailed(f"{message}\nis not what came back:\n{answer}")
                     elif line and not line.startswith("#"):

@@ -1,0 +1,96 @@
+"""The reference daemon: the framework's own proof, from settings to a running server."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from ctld.commands.context import Context
+from ctld.commands.options import Option
+from ctld.commands.registry import CommandRegistry
+from ctld.endpoint import Listen
+from ctld.errors import ConfigError, ShuttingDown
+from ctld.server import Server
+from ctld.settings import Settings, places
+
+__all__ = ["daemon_commands", "make_runtime_dir", "make_server", "serve"]
+
+_MAX_SLEEP = 86_400.0  # a day: enough to try anything, and nothing that sleeps for ever
+
+
+def daemon_commands() -> CommandRegistry[Any]:
+    """Make the registry of what the reference daemon can do beside the built-ins."""
+    commands = CommandRegistry[Any]()
+
+    @commands.command("sleep", role="operate", on_disconnect="cancel", record=False)
+    async def sleep(
+        ctx: Context,
+        seconds: Annotated[float, Meta(ge=0, le=_MAX_SLEEP), Option("how long")],
+        steps: Annotated[int, Meta(ge=1, le=100_000), Option("how many times to report progress")] = 10,
+    ) -> float:
+        """Let time pass, with progress: to try out cancelling, deadlines and a client's patience."""
+        for step in range(1, steps + 1):
+            try:
+                async with asyncio.timeout(seconds / steps):
+                    await ctx.stopping.wait()
+            except TimeoutError:
+                elapsed = seconds * step / steps
+                await ctx.progress(f"{elapsed:.1f} s have passed", current=elapsed, total=seconds, unit="s")
+            else:
+                raise ShuttingDown("woken up: the daemon is shutting down")
+        return seconds
+
+    return commands
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until it is told to stop.
+
+    Raises:
+        CtldError: It cannot start; the message says why.
+    """
+    await make_server(settings, os.environ).serve_forever()
+
+
+def make_server(settings: Settings, environ: Mapping[str, str]) -> Server[Any]:
+    """Put the server together, and make the directory that its sockets need.
+
+    Args:
+        settings: What the daemon was told.
+        environ: Says where things are by default, and whether sockets are inherited.
+
+    Raises:
+        ConfigError: The settings cannot be used here.
+    """
+    where = places(settings.daemon, environ, os.geteuid())
+    listen = settings.listen
+    if not listen and environ.get("LISTEN_FDS") and environ.get("LISTEN_PID") == str(os.getpid()):
+        listen = (Listen(address="systemd:"),)
+    elif not listen:
+        make_runtime_dir(where.runtime_dir)
+        listen = (Listen(address=os.path.join(os.path.abspath(where.runtime_dir), "ctld.sock")),)
+    return Server(
+        commands=daemon_commands(),
+        listen=listen,
+        roles=settings.roles.mapping(),
+        state_dir=where.state_dir,
+        limits=settings.limits,
+    )
+
+
+def make_runtime_dir(path: str) -> None:
+    """Make the directory where sockets live, so that callers can reach them, if it is missing.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        if not os.path.isdir(path):
+            os.makedirs(path, mode=0o755)
+            # Whatever the umask says: who may connect is the socket's own affair.
+            os.chmod(path, 0o755)  # noqa: S103 - callers have to reach the socket
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise ConfigError(f"cannot make the runtime directory {path!r}: {reason}") from None
