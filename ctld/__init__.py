@@ -12,8 +12,9 @@ TYPE_CHECKING = False  # typing costs milliseconds, and this runs at every call 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ctld.client.asynchronous import AsyncClient, Call
+    from ctld.client.asynchronous import AsyncClient
     from ctld.client.blocking import Client
+    from ctld.client.call import Call
     from ctld.client_handler import ClientHandler
     from ctld.commands.context import Context
     from ctld.commands.operation import Operation
@@ -110,8 +111,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ctld.client.asynchronous": ("AsyncClient", "Call"),
+    "ctld.client.asynchronous": ("AsyncClient",),
     "ctld.client.blocking": ("Client",),
+    "ctld.client.call": ("Call",),
     "ctld.client_handler": ("ClientHandler",),
     "ctld.commands.context": ("Context",),
     "ctld.commands.operation": ("Operation",),
