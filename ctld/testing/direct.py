@@ -1,0 +1,154 @@
+"""A context without a server: to call a command's function as what it is, a function."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from typing_extensions import TypeVar
+
+from ctld.commands.builtins import builtin_commands
+from ctld.commands.context import Authorize, Context
+from ctld.commands.dispatch import Dispatcher
+from ctld.commands.operation import Operation
+from ctld.commands.registry import Command, CommandRegistry
+from ctld.commands.runtime import Runtime
+from ctld.events import Event, EventBus
+from ctld.locks import current_locks
+from ctld.peer import Peer
+from ctld.policy import Policy
+from ctld.version import VERSION
+from ctld.wire.messages import Item, Progress
+
+__all__ = ["RecordingContext", "context"]
+
+A = TypeVar("A", default=Any)
+A_co = TypeVar("A_co", covariant=True, default=Any)
+
+
+class RecordingContext(Context[A_co]):
+    """A context that remembers what its command said.
+
+    Attributes:
+        updates: The progress messages, in order.
+        published: The events, in order.
+        stop_requested: Whether the command asked the server to stop.
+    """
+
+    __slots__ = ("_recorder",)
+
+    def __init__(
+        self, dispatcher: Dispatcher, runtime: Runtime, command: Command, operation: Operation[Any], peer: Peer
+    ) -> None:
+        self._recorder = _Recorder()
+        super().__init__(dispatcher, runtime, command, operation, peer, self._recorder)
+
+    @property
+    def updates(self) -> list[Progress]:
+        """The progress messages, in order."""
+        return self._recorder.updates
+
+    @property
+    def published(self) -> list[Event]:
+        """The events, in order."""
+        bus = self._runtime.events
+        assert isinstance(bus, _RecordingBus)
+        return bus.published
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the command asked the server to stop."""
+        view = self._runtime.server
+        assert isinstance(view, _NoServer)
+        return view.closed
+
+
+def context(
+    app: A = None,  # type: ignore[assignment]  # without an app, A is Any
+    *,
+    peer: Peer = Peer.DAEMON,
+    commands: CommandRegistry[A] | None = None,
+) -> RecordingContext[A]:
+    """Make a context with which a command's function can be called: `await backup(context(app), "ct1")`.
+
+    Nothing surrounds the call: no roles, no decoding of options, no hooks, no deadline; use
+    `serving()` to test those.  Locks work; the task of the test owns them.
+
+    Args:
+        app: What the command finds as `ctx.app`.
+        peer: Who asks; the daemon itself by default.
+        commands: What `ctx.call()` and `ctx.launch()` find, beside the built-in commands.
+    """
+    registry: CommandRegistry[A] = CommandRegistry() if commands is None else commands
+    runtime = Runtime(app=app, server=_NoServer(), policy=Policy(), events=_RecordingBus())
+    if current_locks.get() is None:
+        current_locks.set(runtime.locks)
+    operation = runtime.operations.start(_COMMAND.name, peer)
+    return RecordingContext(
+        Dispatcher(registry.resolve(builtin_commands()), runtime), runtime, _COMMAND, operation, peer
+    )
+
+
+async def _called_directly(ctx: Context) -> None:
+    """Stand for the command, whose function the test calls itself."""
+
+
+_COMMAND: Final = Command(name="test", function=_called_directly, role="anyone")
+
+
+class _Recorder:
+    """The sink: keeps what it is sent."""
+
+    authorize: Authorize | None = None
+    server_version: str | None = VERSION
+
+    def __init__(self) -> None:
+        self.updates: list[Progress] = []
+
+    async def send_progress(self, update: Progress) -> None:
+        """Keep it."""
+        self.updates.append(update)
+
+    async def send_item(self, item: Item) -> None:
+        """Never called: a test iterates over the function itself."""
+
+    def begun(self, operation: Operation[Any]) -> None:
+        """Nothing to do: the operation is there from the start."""
+
+    def become(self, peer: Peer) -> None:
+        """Nothing to do: the context itself has changed."""
+
+
+class _RecordingBus(EventBus):
+    """Keeps all events, and not only as many as fit into a ring."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: list[Event] = []
+
+    def publish(self, type: str, /, **opts: object) -> None:
+        """Publish an event, and keep it."""
+        super().publish(type, **opts)
+        self.published.append(self._ring[-1])
+
+
+class _NoServer:
+    """The server as the command sees it: there is none."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        """Note the wish."""
+        self.closed = True
+
+    def create_task(self, coro: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[Any]:
+        """Start it on the loop of the test, which has to see to its end."""
+        return asyncio.get_running_loop().create_task(coro, name=name)
+
+    def status(self) -> dict[str, Any]:
+        """There is nothing to tell."""
+        return {}
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Nobody is connected."""
+        return []
