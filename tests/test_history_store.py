@@ -380,7 +380,9 @@ def other_database(path: Path) -> None:
 
 
 def newer_version(path: Path) -> None:
-    HistoryStore(path, HistoryBounds()).open()
+    store = HistoryStore(path, HistoryBounds())
+    store.open()
+    store.close()
     in_sqlite(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
 
 
