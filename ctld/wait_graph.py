@@ -19,7 +19,8 @@ from a withdrawal; only the first one can close a cycle:
   behind it, so all its new edges start at its own owner: that is where the search starts.
 * A party is granted only when nothing blocks it.  A party behind it that conflicts had an
   edge to it in the queue and has the same edge to it as a holder; a party ahead of it that
-  still waits does not conflict, else it would have blocked.  So a grant adds no edge.
+  still waits does not conflict, else it would have blocked.  So a grant adds no edge.  Nor
+  does one without a wait: the queue is empty then, or the owner holds as much already.
 * A withdrawal, of a holder or of a waiter, only removes edges; where it takes the last
   exclusive claim out of a party, the party conflicts with fewer than before.
 

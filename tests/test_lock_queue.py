@@ -1,5 +1,7 @@
 """One lock: fairness, sharing, re-entrance and the queue, step by step."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from ctld.lock_queue import Claim, Lock, LockKey, Party, lock_type
@@ -130,8 +132,8 @@ def test_a_party_with_one_exclusive_claim_is_exclusive(lock):
     assert granted(lock) == []
 
 
-def owners_of(parties: object) -> list[str]:
-    return [party.owner_id for party in parties]  # type: ignore[attr-defined]  # an iterator of parties
+def owners_of(parties: Iterator[Party[Claim]]) -> list[str]:
+    return [party.owner_id for party in parties]
 
 
 def test_blockers_of_a_writer_are_all_before_it(lock):

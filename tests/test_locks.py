@@ -136,7 +136,7 @@ async def test_an_exception_in_the_block_gives_the_lock_back(locks, thing):
 # --- the mixins ---
 
 
-class Struct(msgspec.Struct, Lockable, Manipulable):  # type: ignore[misc]  # Struct's metaclass is not declared generic
+class Struct(msgspec.Struct, Lockable, Manipulable):
     name: str
 
     def lock_resource(self) -> tuple[str, str]:

@@ -26,13 +26,6 @@ TOO_TAME = "the scripts meet too few deadlocks to show anything"
 LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def uvloop_has_run() -> None:
-    """The first uvloop of a process opens a pipe for good: it is not these tests' to close."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.sleep(0))
-
-
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Thousands of deadlocks on purpose need no log."""
