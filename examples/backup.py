@@ -20,7 +20,8 @@ import ctld
 
 CHUNK = 1024 * 1024  # between two chunks a cancellation gets its turn
 
-FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=255)]
+# No slash and no leading dot; the last part because `$` alone also matches before a final newline.
+FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$(?!\n)", max_length=255)]
 
 
 class Report(msgspec.Struct):

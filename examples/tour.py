@@ -6,6 +6,7 @@ runs it, checks what comes back, and leaves nothing behind.
 
 import json
 import os
+import select
 import shlex
 import signal
 import socket
@@ -38,17 +39,18 @@ def start_daemon(folder: Path) -> subprocess.Popen[bytes]:
     print(config.read_text(), end="")
     print(f"$ ctld serve --config {config} &", flush=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
-        notifications.settimeout(PATIENCE)
         notifications.bind(f"{folder}/notify")
         environ = {**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"}
         daemon = subprocess.Popen(["ctld", "serve", "--config", config], env=environ)
+        end = os.pidfd_open(daemon.pid)
         try:
-            while b"READY=1" not in notifications.recv(4096):
-                pass
-        except TimeoutError:
+            ready, _, _ = select.select([notifications.fileno(), end], [], [], PATIENCE)
+        finally:
+            os.close(end)
+        if notifications.fileno() not in ready or b"READY=1" not in notifications.recv(4096):
             daemon.kill()
             daemon.wait()
-            raise SystemExit("the daemon did not start") from None
+            raise SystemExit("the daemon did not start")
     return daemon
 
 

@@ -133,14 +133,6 @@ def test_a_second_daemon_on_the_same_socket(folder):
         assert daemon.stop() == 0
 
 
-def test_nowhere_to_live():
-    if os.geteuid() == 0:
-        pytest.skip("root's daemon has /run/ctld")
-    environ = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
-    done = ctld("serve", env=environ)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-
-
 @pytest.mark.interop
 def test_socket_activation(folder):
     activate = shutil.which("systemd-socket-activate")
