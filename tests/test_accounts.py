@@ -85,14 +85,15 @@ def test_so_is_the_answer_that_there_is_none(clock, asked):
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first(clock, asked, monkeypatch):
     monkeypatch.setattr(accounts, "_MAX_ENTRIES", 3)
     known = Accounts(clock)
-    for name in ("a", "b", "c"):
-        known.uid_of(name)
-    clock.now += FRESH
-    known.uid_of("a")  # renewed: now b is the oldest
-    known.uid_of("d")
-    del asked[:]
     known.uid_of("a")
-    known.uid_of("d")
+    clock.now += FRESH / 2
+    known.uid_of("b")
+    clock.now += FRESH / 2
+    for name in ("a", "c", "d"):  # a is renewed, so b is the oldest when there is no room for d
+        known.uid_of(name)
+    del asked[:]
+    for name in ("a", "c", "d"):
+        known.uid_of(name)
     assert asked == []
     known.uid_of("b")
     assert asked == ["b"]

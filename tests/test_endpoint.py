@@ -1,4 +1,5 @@
 import socket
+import ssl
 import stat
 
 import msgspec
@@ -55,8 +56,9 @@ class TestListen:
 
 class TestEndpoint:
     def test_closes_its_socket_once_or_more_often(self):
-        sock = socket.socket()
-        endpoint = Endpoint(Listen(address="x"), sock, Address("tcp", host="::1", port=7), "tcp")
+        sock, listen, context = socket.socket(), Listen(address="x"), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        endpoint = Endpoint(listen, sock, Address("tcp", host="::1", port=7), "tcp", ssl_context=context)
+        assert (endpoint.listen, endpoint.socket, endpoint.ssl_context) == (listen, sock, context)
         endpoint.close()
         endpoint.close()
         assert sock.fileno() == -1

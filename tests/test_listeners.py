@@ -251,7 +251,8 @@ class TestTcp:
             server, _ = endpoint.socket.accept()
             with server:
                 assert server.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-                assert server.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+                options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                assert [server.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [60, 15, 4]
 
 
 class TestTls:
@@ -299,6 +300,7 @@ class TestMistakes:
             ({"address": "/x", "group": "no-such-group"}, ["group"]),
             ({"address": "/x", "user": "4294967295"}, ["user"]),
             ({"address": "/x", "user": "9" * 5000}, ["user"]),
+            ({"address": "/x", "user": "4294967294"}, []),
             ({"address": "/x", "tls_certificate": "c", "tls_key": "k"}, ["tls_certificate", "tls_key"]),
             ({"address": "tcp:h:1", "tls_ca": "a"}, ["tls_ca"]),
             ({"address": "tcp:h:1", "mode": "0600", "user": "root", "group": "root"}, ["mode", "user", "group"]),

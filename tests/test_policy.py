@@ -174,6 +174,9 @@ class TestMistakes:
             policy({"admin": ["\x1b[2J\n\u202e"]})
         assert str(caught.value) == r'roles: "\u001b[2J\n\u202e" does not say what it is'
 
+    def test_the_last_number_of_a_user_is_fine(self):
+        assert policy({"observe": ["uid:4294967294"]}).role_of(local(4294967294)).role == "observe"
+
     def test_an_unknown_role_is_named(self):
         with pytest.raises(ConfigError, match='no role "boss": the roles are anyone, observe, operate, admin'):
             policy({"boss": ["uid:1"]})
@@ -238,6 +241,14 @@ class TestDecisions:
     def test_a_nameless_user_goes_by_number(self):
         assert 'add "uid:4711" to' in self.denial({}, local(4711), "admin").remedy
 
+    def test_a_user_whose_name_leads_elsewhere_goes_by_number(self):
+        class Confused(KnownAccounts):
+            def user_name(self, uid):
+                return "alice"
+
+        rules = Policy(accounts=Confused(), own_uid=900)
+        assert 'add "uid:4711" to' in rules.decide(local(4711), "admin").remedy
+
     def test_root_is_no_remedy_where_a_rule_lowers_it(self):
         assert "root" not in self.denial({"anyone": ["uid:0"]}, ALICE, "admin").remedy
         assert (
@@ -269,6 +280,7 @@ class TestDecisions:
 
     def test_a_role_that_a_login_lowered(self):
         decision = policy({"admin": ["user:alice"]}).decide(replace(ALICE, role="observe"), "operate")
+        assert not decision.allowed
         assert decision.remedy == "connect again"
         assert decision.rule == "the daemon gave this connection its role"
 

@@ -30,7 +30,8 @@ def pair(request):
 
 
 @pytest.fixture
-async def refusals():
+async def refusals(monkeypatch):
+    monkeypatch.setattr(refusal, "_LINGER", 3600)  # so that no test passes by waiting
     made = Refusals(asyncio.get_running_loop())
     yield made
     made.close_all()

@@ -67,6 +67,7 @@ def test_tls_1_2_is_the_least(authority, server_files):
     most = ssl.TLSVersion.TLSv1_2
     assert shake(server_context(*server_files), client_context(authority, most=most))[1] == "TLSv1.2"
     assert server_context(*server_files).minimum_version == most
+    assert server_context(*server_files).options & ssl.OP_NO_RENEGOTIATION
 
 
 def test_a_client_s_certificate_is_known_by_name(authority, server_files):
