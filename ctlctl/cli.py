@@ -110,9 +110,13 @@ class _Interrupts:
     def __enter__(self) -> Self:
         # A shell starts background jobs with SIGINT ignored, and an embedding program may
         # have a handler of its own: both stay.
-        self._installed = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if self._installed:
-            signal.signal(signal.SIGINT, self._interrupted)
+        self._installed = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            try:
+                signal.signal(signal.SIGINT, self._interrupted)
+                self._installed = True
+            except ValueError:
+                pass  # this is not the main thread, which alone hears of signals
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -154,28 +158,32 @@ def _quote(word: str) -> str:
 
 def _print(text: str) -> None:
     """Write a line to the standard output; a reader that went away ends the run, quietly."""
-    if not text:
-        return
     out = sys.stdout
+    if not text or out is None:
+        return
     try:
         if not text.isascii():
             text = text.encode(out.encoding or "utf-8", "backslashreplace").decode(out.encoding or "utf-8")
         out.write(f"{text}\n")
         out.flush()
-    except BrokenPipeError:
+    except OSError as error:
         import os
 
         # What is left in the buffer goes nowhere, instead of into an error at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, out.fileno())
         os.close(nowhere)
-        raise _OutputGone from None
+        if isinstance(error, BrokenPipeError):
+            raise _OutputGone from None
+        raise CtldError(f"cannot write the result: {error.strerror}") from error
 
 
 def _complain(prog: str, text: str) -> None:
     """Write a line to the standard error; also from within a signal handler."""
     import os
 
+    if sys.stderr is None:
+        return  # it was closed, and its number may be that of the connection by now
     line = f"{prog}: {text}\n" if prog else f"{text}\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))

@@ -72,7 +72,8 @@ def resolve(words: Sequence[str], commands: Callable[[], list[Schema]]) -> Invoc
     Raises:
         UsageError: There is no such command, or it has no such options.
     """
-    if whole := _only_whole(words):
+    whole = _only_whole(words)
+    if whole is not None:
         return Invocation(words[0], whole, streams=True, shown=[words[0], _WHOLE, _BLANK])
     leading = _leading(words)
     known = _by_name(commands())

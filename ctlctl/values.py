@@ -21,8 +21,9 @@ Schema = dict[str, Any]
 _MAX_HOPS = 32  # references in a row: a daemon's schema must not send us in circles
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _JSON_NAMES = ("string", "integer", "number", "boolean", "null", "array", "object")
-# What a text may be is tried in this order: a string fits always, so it comes last.
-_ORDER = ("boolean", "integer", "number", "array", "object", "null", "string")
+# What a text may be is tried in this order.  A string fits always; what stands after it is
+# meant only where no string is allowed, since a thing may well be called "null".
+_ORDER = ("boolean", "integer", "number", "array", "object", "string", "null")
 
 
 def _resolved(schema: object, definitions: Mapping[str, Any]) -> Schema:
