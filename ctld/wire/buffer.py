@@ -14,12 +14,13 @@ class ReceiveBuffer:
     whenever a take comes back empty, before the end of the element arrives.
     """
 
-    __slots__ = ("_data", "_scanned", "_start")
+    __slots__ = ("_data", "_scanned", "_sought", "_start")
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._start = 0
         self._scanned = 0
+        self._sought = b"\n"
 
     def __len__(self) -> int:
         return len(self._data) - self._start
@@ -39,6 +40,8 @@ class ReceiveBuffer:
     def take_until(self, terminator: bytes) -> bytearray | None:
         """Return the bytes before the next terminator and drop both, or None while there is none."""
         data = self._data
+        if terminator != self._sought:
+            self._seek_another(terminator)
         end = data.find(terminator, self._scanned)
         if end < 0:
             # A terminator of several bytes may have begun at the very end.
@@ -68,12 +71,19 @@ class ReceiveBuffer:
 
         Without one all is dropped but what may be the beginning of the terminator.
         """
+        if terminator != self._sought:
+            self._seek_another(terminator)
         end = self._data.find(terminator, self._scanned)
         if end < 0:
             self._advance(max(self._start, len(self._data) - len(terminator) + 1))
             return False
         self._advance(end + len(terminator))
         return True
+
+    def _seek_another(self, terminator: bytes) -> None:
+        """Begin anew: where another terminator is not, this one may be."""
+        self._sought = terminator
+        self._scanned = self._start
 
     def _advance(self, position: int) -> None:
         if position == len(self._data):

@@ -4,7 +4,9 @@ msgspec's JSON is the rule for every type; orjson writes, because it is faster. 
 two differ, and where orjson refuses, the value first becomes builtins as msgspec has them.
 """
 
+import contextlib
 import re
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -26,7 +28,19 @@ _PADDING: Final = 1024 - MAX_NESTING
 # Below this many brackets no text can exhaust the stack, whoever decodes it.
 _SAFE_BRACKETS: Final = 100
 
-_BUILTINS: Final[tuple[type[Any], ...]] = (str, int, float, dict, list, tuple)
+# orjson makes a float of an integer beyond 64 bits, which takes this many digits at least.
+_LARGE_INTEGER: Final = re.compile(rb"[0-9]{19}")
+
+# How a value of a subclass becomes one of its base: by the base's own means, whatever the
+# subclass makes of `str()` and the like, because orjson also sees only the base.
+_BUILTINS: Final[dict[type[Any], Callable[[Any], Any]]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    dict: dict,
+    list: list,
+    tuple: tuple,
+}
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -49,6 +63,9 @@ def decode_deep(text: bytes | bytearray) -> Any:
         if len(padded) != 1:
             raise ValueError("trailing characters")
         padded = padded[0]
+    if _LARGE_INTEGER.search(text):
+        with contextlib.suppress(RecursionError):  # then it is so deep that inexact numbers are its least problem
+            return msgspec.json.decode(text)
     return padded
 
 
@@ -71,12 +88,14 @@ def _to_builtins(value: object) -> Any:
 
 
 def _plain(value: object) -> Any:
-    """Stand in for what neither library knows: subclasses of builtins, and paths."""
-    for base in _BUILTINS:
+    """Stand in for what neither library knows: subclasses of builtins, paths, and text that is JSON already."""
+    for base, convert in _BUILTINS.items():
         if isinstance(value, base):
-            return base(value)
+            return convert(value)
     if isinstance(value, PurePath):
         return str(value)
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
     raise TypeError(f"a {type(value).__name__} has no place in JSON")
 
 
@@ -84,7 +103,7 @@ def _encode_slowly(value: object) -> bytes:
     """Encode what orjson refuses: keys that are no text, large integers, broken text, depth."""
     try:
         return msgspec.json.encode(_mended(_to_builtins(value)))
-    except (TypeError, ValueError, RecursionError, OverflowError) as exc:
+    except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError) as exc:
         raise LocalProtocolError(f"the value cannot be sent as JSON: {exc}") from exc
 
 

@@ -10,6 +10,7 @@ line) are taken only for lines that need them.  And messages are joined as bytes
 one encoded value, because building a dictionary for each costs as much as encoding it.
 """
 
+import sys
 from typing import Any, Final, TypeGuard
 
 import msgspec
@@ -239,7 +240,7 @@ def _problem(request: dict[str, Any]) -> str:
     if not isinstance(request["cmd"], str):
         return f"cmd must be a string, not {_kind(request['cmd'])}"
     deadline = request.get("deadline")
-    if deadline is not None and (type(deadline) not in (int, float) or deadline <= 0):
+    if deadline is not None and not (type(deadline) in (int, float) and 0 < deadline <= sys.float_info.max):
         return "deadline must be a number of seconds above 0"
     for key in ("stream", "detach"):
         if not isinstance(request.get(key), bool | None):
