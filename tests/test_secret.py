@@ -230,6 +230,16 @@ def test_a_command_without_secrets_is_left_alone():
     assert secret_values(PLAIN, options) == []
 
 
+def test_what_is_no_secret_stays_readable_within_mappings_and_lists():
+    class Many(msgspec.Struct):
+        by_name: dict[str, Login] = {}
+        some: list[Login] = []
+
+    schema = msgspec.json.schema(Many, schema_hook=schema_hook)
+    one, blanked = {"user": "u", "password": "p"}, {"user": "u", "password": BLANK}
+    assert redact(schema, {"by_name": {"a": one}, "some": [one]}) == {"by_name": {"a": blanked}, "some": [blanked]}
+
+
 @pytest.mark.parametrize("keyword", ["anyOf", "oneOf", "allOf"])
 def test_a_secret_in_any_alternative_counts(keyword: str):
     schema = {"properties": {"x": {keyword: [{"type": "integer"}, dict(SECRET_SCHEMA)]}}}
