@@ -9,6 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 import pytest
 import pytest_asyncio
 import uvloop
+from hypothesis import HealthCheck, settings
+
+# A shared machine is slow at times, and coverage slows every line; that is no finding.
+settings.register_profile("ctld", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ctld")
 
 # The first loop of libuv opens a pipe for signals that stays for the life of the process.
 uvloop.new_event_loop().close()
