@@ -173,7 +173,9 @@ async def test_n2_half_close_is_answered_then_closed(tmp_path: Path) -> None:
     commands, gate = gated()
     async with serving(tmp_path, commands) as served:
         client = await served.connect()
-        client.send({"cmd": "wait", "opts": {"name": "a"}}, {"cmd": "wait", "opts": {"name": "b"}, "id": 1}, {"cmd": "ping"})
+        client.send(
+            {"cmd": "wait", "opts": {"name": "a"}}, {"cmd": "wait", "opts": {"name": "b"}, "id": 1}, {"cmd": "ping"}
+        )
         client.half_close()
         await until(lambda: len(gate.entered) == 2)
         gate.open.set()
@@ -257,7 +259,9 @@ async def test_n2_a_vanished_client_cancels_what_declared_so(tmp_path: Path) -> 
     commands, gate = gated()
     async with serving(tmp_path, commands) as served:
         client = await served.connect()
-        client.send({"cmd": "wait_attached", "opts": {"name": "a"}}, {"cmd": "wait_attached", "opts": {"name": "b"}, "id": 1})
+        client.send(
+            {"cmd": "wait_attached", "opts": {"name": "a"}}, {"cmd": "wait_attached", "opts": {"name": "b"}, "id": 1}
+        )
         await until(lambda: len(gate.entered) == 2)
         client.close()
         await until(lambda: sorted(gate.cancelled) == ["a", "b"])

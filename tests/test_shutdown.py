@@ -75,9 +75,7 @@ async def test_what_still_runs_after_the_grace_period_is_cancelled_and_answered(
         await until(lambda: served.server.status()["running"] == 4)
         served.server.close()
         answers = await busy.receive_all()
-        assert sorted(answers, key=str) == sorted(
-            [SHUTTING_DOWN, SHUTTING_DOWN, {**SHUTTING_DOWN, "id": 1}], key=str
-        )
+        assert sorted(answers, key=str) == sorted([SHUTTING_DOWN, SHUTTING_DOWN, {**SHUTTING_DOWN, "id": 1}], key=str)
         assert await streaming.receive_all() == [SHUTTING_DOWN]
         assert await half_closed.receive_all() == [SHUTTING_DOWN]
 
