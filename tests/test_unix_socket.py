@@ -97,7 +97,7 @@ class TestMode:
         assert seen == [(4000, 4001, 0o660), (0, 4001, 0o660)]
 
     @pytest.mark.parametrize(
-        ("ids", "who"), [({"uid": 7}, "user 7"), ({"gid": 8}, "group 8"), ({"uid": 7, "gid": 8}, "user 7 and group 8")]
+        ("ids", "who"), [({"uid": 7}, "user 7"), ({"gid": 8}, "group 8"), ({"uid": 0, "gid": 8}, "user 0 and group 8")]
     )
     def test_an_owner_that_cannot_be_given_is_an_error_and_leaves_nothing(self, tmp_path, monkeypatch, ids, who):
         def chown(path, uid, gid):
@@ -315,6 +315,13 @@ class TestRemoval:
             other.bind(str(tmp_path / "s"))
             made.close()
             assert os.listdir(tmp_path) == ["s"]
+
+    def test_a_link_to_our_own_is_not_ours(self, tmp_path):
+        made = bind(tmp_path / "s")
+        os.rename(tmp_path / "s", tmp_path / "moved")
+        (tmp_path / "s").symlink_to(tmp_path / "moved")
+        made.close()
+        assert sorted(os.listdir(tmp_path)) == ["moved", "s"]
 
     def test_nothing_to_unlink_is_fine(self, tmp_path):
         made = bind(tmp_path / "s")
