@@ -299,7 +299,7 @@ async def test_n2_sending_to_a_gone_client_is_no_error_for_the_command(tmp_path:
     @commands.command("chatty", role="anyone")
     async def chatty(ctx: ctld.Context) -> str:
         await gate.open.wait()
-        for i in range(10_000):
+        for _ in range(10_000):
             await ctx.progress("x" * 1000)
         ended.append(True)
         return "y" * 1_000_000
@@ -728,7 +728,7 @@ async def test_idle_connections_are_closed_where_that_is_configured(tmp_path: Pa
 
 
 async def test_a_peer_that_reads_nothing_is_dropped(tmp_path: Path) -> None:
-    commands, gate = gated()
+    commands, _ = gated()
 
     @commands.command("large", role="anyone")
     async def large(ctx: ctld.Context) -> str:

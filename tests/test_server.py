@@ -5,7 +5,7 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,8 @@ async def connected(host: str, port: int, **options: Any) -> AsyncIterator[RawCl
         yield client
     finally:
         client.close()
-        try:
+        with suppress(OSError, ssl.SSLError):
             await writer.wait_closed()
-        except (OSError, ssl.SSLError):
-            pass
 
 
 def port_of(address: str) -> int:
@@ -192,9 +190,9 @@ async def test_create_task_a_crash_stops_the_daemon_loudly(tmp_path: Path, caplo
         await asyncio.sleep(0)
         raise RuntimeError("the scheduler died")
 
-    with pytest.raises(RuntimeError, match="the scheduler died"):
-        async with serving(tmp_path) as served:
-            served.server.create_task(crash(), name="scheduler")
+    async with serving(tmp_path) as served:
+        served.server.create_task(crash(), name="scheduler")
+        with pytest.raises(RuntimeError, match="the scheduler died"):
             await served.server.wait_closed()
     assert "background task scheduler crashed" in caplog.text
 

@@ -99,7 +99,7 @@ async def test_new_clients_and_requests_are_refused_while_stopping(tmp_path: Pat
         await until(lambda: served.server.status()["running"])
         served.server.close()
         await until(lambda: served.server.status()["state"] == "stopping")
-        with pytest.raises(OSError, match="No such file|refused"):
+        with pytest.raises(OSError, match=r"No such file|refused"):
             await served.connect()
         client.send({"cmd": "ping"})
         assert (await client.receive())["code"] == "shutting-down"
