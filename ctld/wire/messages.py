@@ -36,13 +36,13 @@ def as_mapping(options: msgspec.Raw | Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the options of a request as a mapping, decoded if they are JSON text.
 
     Raises:
-        InvalidOptions: They hold a number that no float can hold.
+        InvalidOptions: They cannot be decoded: a number that no float can hold, or too many levels.
     """
     if not isinstance(options, msgspec.Raw):
         return options
     try:
         return msgspec.json.decode(options, type=dict[str, Any])
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise InvalidOptions(str(exc), path="$") from exc
 
 
@@ -92,7 +92,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         """The options as a mapping, decoded anew at each access.
 
         Raises:
-            InvalidOptions: They hold a number that no float can hold.
+            InvalidOptions: They cannot be decoded, as `as_mapping()` says.
         """
         return as_mapping(self.options)
 

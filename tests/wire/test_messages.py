@@ -1,0 +1,69 @@
+import msgspec
+import pytest
+
+from ctld.errors import InvalidOptions
+from ctld.wire import messages
+from ctld.wire.messages import Banner, Cancel, Failure, Invalid, Item, Progress, Reply, Request, as_mapping
+
+
+def test_options_as_a_mapping():
+    assert as_mapping({"a": 1}) == {"a": 1}
+    assert as_mapping(msgspec.Raw(b'{"a": 1, "b": [null]}')) == {"a": 1, "b": [None]}
+    assert Request("x").opts == {}
+    assert Request("x", msgspec.Raw(b"{}")).opts == {}
+    assert Request("x", {"a": 1}).opts == {"a": 1}
+
+
+@pytest.mark.parametrize("text", [b'{"a": 1e400}', b"[]", b"nothing"])
+def test_options_that_cannot_be_decoded_are_the_callers_mistake(text):
+    with pytest.raises(InvalidOptions) as refused:
+        _ = Request("x", msgspec.Raw(text)).opts
+    assert refused.value.fields == {"path": "$"}
+
+
+def test_options_that_are_nested_as_deeply_as_the_stack():
+    deep = b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    with pytest.raises(InvalidOptions):
+        as_mapping(msgspec.Raw(deep))
+
+
+def test_a_request_with_other_options():
+    request = Request("x", msgspec.Raw(b"{}"), 7, 1.5, True, True, {"tty": True}, 20)
+    other = request.with_opts({"a": 1})
+    assert other == Request("x", {"a": 1}, 7, 1.5, True, True, {"tty": True}, 20)
+    assert request.opts == {}
+
+
+EVERY = [
+    Banner("1"),
+    Request("x"),
+    Cancel(1),
+    Invalid("syntax", "no"),
+    Progress("half"),
+    Item(1),
+    Reply(1),
+    Failure("no"),
+]
+
+
+@pytest.mark.parametrize("message", EVERY, ids=lambda message: type(message).__name__)
+def test_messages_are_frozen_values(message):
+    field = message.__struct_fields__[0]
+    with pytest.raises(AttributeError):
+        setattr(message, field, None)
+    assert message == msgspec.structs.replace(message)
+    assert not message.__struct_config__.gc
+
+
+def test_every_message_is_tried():
+    structs = {
+        value for value in vars(messages).values() if isinstance(value, type) and issubclass(value, msgspec.Struct)
+    }
+    assert structs - {msgspec.Struct} == {type(message) for message in EVERY}
+
+
+def test_defaults_are_version_1():
+    assert Banner("1") == Banner("1", protocol=1, features=(), max_line=0, server="")
+    assert (Failure("no").code, Failure("no").fields) == ("failed", {})
+    assert Reply().response is None
+    assert Cancel().id is None
