@@ -13,6 +13,7 @@ answer from it, for ever if it is the very task that should read the stream.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, cast
 
 from ctld.client.exchange import HIGH_WATER, Exchange
@@ -63,6 +64,7 @@ class Link(asyncio.Protocol):
         self._waiting = 0
         self._full: set[Exchange] = set()
         self._paused = False
+        self._spare = -1  # the socket once more, until the first message has come
 
     # -- towards the server
 
@@ -95,10 +97,10 @@ class Link(asyncio.Protocol):
         return exchange
 
     def _write(self, exchange: Exchange, line: bytes) -> None:
-        if self.over:
+        if self._refusal is not None:
+            exchange.end(error=self._refusal)  # it says more than that the connection is over
+        elif self.over:
             exchange.end(error=ConnectionLost(f"the connection to {self._where} is closed"))
-        elif self._refusal is not None:
-            exchange.end(error=self._refusal)
         else:
             assert self._transport is not None
             try:
@@ -154,6 +156,9 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Learn how to write."""
         self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and transport.get_extra_info("sslcontext") is None:
+            self._spare = os.dup(sock.fileno())
 
     def data_received(self, data: bytes) -> None:
         """Take what the server sent."""
@@ -166,6 +171,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits that nothing more will come."""
+        self._read_refusal()
         if not self.over:
             reason = f"the connection to {self._where} was lost: {exc}" if exc else self._hung_up()
             self.lost = ConnectionLost(reason)
@@ -173,12 +179,33 @@ class Link(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
+    def _read_refusal(self) -> None:
+        """Read what the server said before it hung up, if a failed write kept us from it.
+
+        A server that refuses a connection says why and closes.  If our request meets the
+        closed end, the loop drops the connection, and the reason in its receive buffer too.
+        """
+        if self._spare >= 0:
+            try:
+                while not self.over and self._spare >= 0 and (data := os.read(self._spare, 65536)):
+                    self.data_received(data)
+            except OSError:
+                pass  # nothing is there
+            finally:
+                self._drop_spare()
+
+    def _drop_spare(self) -> None:
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
+
     def _hung_up(self) -> str:
         where = " in the middle of a message" if self._reader.take_rest() else ""
         return f"the daemon on {self._where} closed the connection{where}"
 
     def _take(self, message: dict[str, Any], size: int) -> None:
         if not self.protocol:
+            self._drop_spare()
             banner = is_banner(message)
             self.protocol = protocol_of(message) if banner else 1
             if banner:

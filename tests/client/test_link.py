@@ -191,6 +191,21 @@ async def test_a_refusal_before_any_call_is_raised_by_the_next(both: Both) -> No
     assert isinstance(both.ask().error, Busy)
 
 
+async def test_a_refusal_is_heard_even_if_the_request_cannot_be_written(both: Both) -> None:
+    both.sock.sendall(orjson.dumps(failure("busy")) + b"\n")
+    both.sock.shutdown(socket.SHUT_RDWR)
+    exchange = both.ask()  # before the loop had a turn to read
+    await both.end_of(exchange)
+    assert isinstance(exchange.error, Busy)
+
+
+async def test_a_request_that_cannot_be_written_to_a_server_that_said_nothing(both: Both) -> None:
+    both.sock.shutdown(socket.SHUT_RDWR)
+    exchange = both.ask()
+    await both.end_of(exchange)
+    assert isinstance(exchange.error, ConnectionLost)
+
+
 async def test_in_version_2_a_failure_without_id_speaks_of_the_connection(both: Both) -> None:
     await both.say(BANNER)
     exchanges = [both.ask(), both.ask()]
@@ -199,7 +214,7 @@ async def test_in_version_2_a_failure_without_id_speaks_of_the_connection(both: 
     await both.end_of(*exchanges)
     assert all(isinstance(exchange.error, ShuttingDown) for exchange in exchanges)
     await both.link.closed
-    assert isinstance(both.ask().error, ConnectionLost)
+    assert isinstance(both.ask().error, ShuttingDown), "which says more than that the connection is over"
 
 
 @pytest.mark.parametrize(
