@@ -132,7 +132,9 @@ class TestAccepting:
         await some_turns()
         assert door.accepted == []
         door.acceptor.resume()
-        await until(lambda: len(door.accepted) == 3)
+        assert len(door.accepted) == 3, "no longer than that"
+        door.connect(1)
+        await until(lambda: len(door.accepted) == 4)
 
     async def test_pause_counts_at_once(self, door):
         door.connect(5)
@@ -265,6 +267,16 @@ class TestErrors:
         door.connect(1)
         await until(lambda: not sock.errors)
         await until(lambda: door.reports == [True, False])
+
+    async def test_as_long_as_it_lasts_one_is_turned_away_at_each_attempt(self, door, monkeypatch):
+        monkeypatch.setattr(acceptor, "_RETRY", 0.01)
+        _, endpoint = failing(door, errno.EMFILE, 0, errno.EMFILE, 0)
+        door.open(endpoint)
+        door.connect(3)
+        await until(lambda: len(door.accepted) == 1)
+        assert len(door.refused) == 2
+        door.connect(1)
+        await until(lambda: len(door.accepted) == 2)
 
     async def test_without_a_reserve_it_waits_all_the_same(self, door, monkeypatch):
         opened = []
