@@ -15,6 +15,7 @@ from ctld.budget import UNIT, InputBudget
 from ctld.errors import RemoteProtocolError
 from ctld.hangup import HangupWatch
 from ctld.limits import Limits
+from ctld.patience import Patience
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Codec
 from ctld.wire.messages import Incoming, Outgoing, RequestId
 
@@ -67,35 +68,32 @@ class Connection(asyncio.Protocol):
         lost: Whether the transport is gone too; before that, what the peer left may still be read.
         input_ended: Whether the peer sends no more.
         congested: Whether the peer's unread output exceeds the high-water mark.
+        patience: How long a peer that takes or gives nothing is waited for.
         queued: Bytes of requests that were read and not finished yet; the conversation counts.
     """
 
     __slots__ = (
-        "_active",
         "_budget",
         "_closed",
         "_discarding",
         "_drained",
         "_flush_scheduled",
         "_held",
-        "_idle_since",
         "_limits",
         "_loop",
         "_paused",
         "_receiver",
-        "_stalled_since",
         "_transport",
         "_units",
         "_watch",
         "_watching",
-        "_written",
-        "_written_before",
         "codec",
         "congested",
         "gone",
         "input_ended",
         "kind",
         "lost",
+        "patience",
         "queued",
         "sock",
     )
@@ -131,11 +129,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._watching = False
         self._units = 0
-        self._written = 0
-        self._written_before = 0
-        self._active = True
-        self._idle_since = 0.0
-        self._stalled_since = 0.0
+        self.patience = Patience(limits)
 
     def attach(self, receiver: Receiver) -> None:
         """Say who gets the events; before the transport exists."""
@@ -150,7 +144,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        self._active = True
+        self.patience.active = True
         if not self._discarding:
             self.codec.receive_data(data)
             self._pull()
@@ -220,7 +214,7 @@ class Connection(asyncio.Protocol):
         self._flush_scheduled = False
         data = self.codec.data_to_send()
         if data and self._transport is not None and not self.gone:
-            self._written += len(data)
+            self.patience.written += len(data)
             self._transport.write(data)
 
     async def drained(self) -> None:
@@ -246,6 +240,7 @@ class Connection(asyncio.Protocol):
         """Understand requests again after `hold()`."""
         self._held = False
         self._pull()
+        self._regulate()
 
     def abort(self) -> None:
         """Drop the connection, and what was not written yet."""
@@ -311,26 +306,7 @@ class Connection(asyncio.Protocol):
         Returns:
             Why to drop the connection: `stalled`, `starved`, `idle`; or "".
         """
-        if self._is_stalled(now):
-            return "stalled"
-        if self._active or not idle:
-            self._active = False
-            self._idle_since = now
-            return ""
-        waited = now - self._idle_since
-        if self._paused and waited >= self._limits.write_timeout:
-            return "starved"
-        return "idle" if self._limits.idle_timeout and waited >= self._limits.idle_timeout else ""
-
-    def _is_stalled(self, now: float) -> bool:
-        """Tell whether the peer has read nothing for too long while something waits for it."""
-        waiting = self.unread_output
-        taken = self._written - waiting
-        if not waiting or taken != self._written_before or not self._stalled_since:
-            self._written_before = taken
-            self._stalled_since = now if waiting else 0.0
-            return False
-        return now - self._stalled_since >= self._limits.write_timeout
+        return self.patience.tick(now, waiting=self.unread_output, paused=self._paused, idle=idle)
 
     def _pull(self) -> None:
         """Hand on what the bytes mean, as far as they are understood."""
