@@ -6,6 +6,7 @@ text straight into typed values in a single pass.  The options that every comman
 well, never parameters of the command.
 """
 
+import contextlib
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,7 +16,8 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 import msgspec
 
-from ctld.errors import BadSyntax, InvalidOptions, RegistrationError
+from ctld.errors import BadSyntax, InvalidOptions, LocalProtocolError, RegistrationError
+from ctld.wire.jsontext import encode
 
 __all__ = ["RESERVED", "SESSION_OPTIONS", "Option", "OptionSet", "json_schema"]
 
@@ -59,7 +61,9 @@ class OptionSet:
     """
 
     def __init__(self, parameters: list[inspect.Parameter], hints: Mapping[str, Any], *, session: bool = False) -> None:
-        self._open = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        rest = next((p for p in parameters if p.kind is p.VAR_KEYWORD), None)
+        self._open = rest is not None
+        self._rest_type = Any if rest is None else hints.get(rest.name, Any)
         declared = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
         fields = [_field(p, hints.get(p.name, Any)) for p in declared]
         names = [p.name for p in declared]
@@ -68,13 +72,16 @@ class OptionSet:
         if taken:
             raise RegistrationError(f"option {min(taken)!r} is reserved: every command accepts it already")
         accepted = [*RESERVED, *(name for name in SESSION_OPTIONS if session and name not in wire_names)]
-        extra: list[tuple[str, Any, Any]] = [(name, Any, msgspec.field(default=None)) for name in accepted]
+        # Session options have fields of other names, because a parameter may be called as they are.
+        self._session: dict[str, str] = {name: f"session__{name}" for name in SESSION_OPTIONS if name in accepted}
+        extra: list[tuple[str, Any, Any]] = [
+            (self._session.get(name, name), Any, msgspec.field(default=None, name=name)) for name in accepted
+        ]
         try:
             self._struct = msgspec.defstruct("Options", [*fields, *extra], kw_only=True, forbid_unknown_fields=True)
             self._decoder = msgspec.json.Decoder(self._struct, dec_hook=_decode_special)
-            public = msgspec.defstruct("Options", fields, kw_only=True, forbid_unknown_fields=not self._open)
-            self.schema = _options_schema(public, declared, hints)
-        except TypeError as exc:
+            self.schema = _options_schema(fields, declared, self._rest_type if self._open else None)
+        except (TypeError, ValueError) as exc:
             raise RegistrationError(f"an option has a type that JSON cannot carry: {exc}") from exc
         self._arguments: Callable[[Any], tuple[Any, ...]] = _getter(
             [p.name for p in declared if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -82,9 +89,9 @@ class OptionSet:
         self._keywords = [p.name for p in declared if p.kind is p.KEYWORD_ONLY]
         self._wire_names = {name: msgspec_field.name or name for name, _, msgspec_field in fields}
         self._known = frozenset(self._wire_names.values()) | frozenset(accepted)
-        self._session = [name for name in SESSION_OPTIONS if name in accepted]
         self._names = names
-        self._defaults = self._struct() if all(p.default is not p.empty for p in declared) else None
+        # Shared by all calls without options, unless a call could change it.
+        self._defaults = None if any(_is_empty_or_mutable(p.default) for p in declared) else self._struct()
 
     def decode(self, options: msgspec.Raw | Mapping[str, Any]) -> "Decoded":
         """Return the options as typed values.
@@ -103,7 +110,7 @@ class OptionSet:
             return Decoded(self, self._convert(options))
         except msgspec.ValidationError as exc:
             raise _invalid(exc, self._known) from exc
-        except (msgspec.DecodeError, ValueError) as exc:
+        except (msgspec.DecodeError, ValueError, RecursionError) as exc:
             raise BadSyntax("syntax error, expected a valid JSON") from exc
 
     def wire_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,18 +122,29 @@ class OptionSet:
         named = dict(zip(self._names, args, strict=False))
         return self.wire_options(named | dict(values))
 
+    def _typed(self, rest: dict[str, Any]) -> dict[str, Any]:
+        if self._rest_type is Any:
+            return rest
+        typed = {}
+        for name, value in rest.items():
+            try:
+                typed[name] = msgspec.convert(value, self._rest_type, str_keys=True, dec_hook=_decode_special)
+            except msgspec.ValidationError as exc:
+                raise _invalid(exc, self._known, f"$.{name}") from exc
+        return typed
+
     def _convert(self, options: Mapping[str, Any]) -> Any:
-        return msgspec.convert(dict(options), self._struct, dec_hook=_decode_special)
+        return msgspec.convert(dict(options), self._struct, str_keys=True, dec_hook=_decode_special)
 
     def _decode_open(self, options: msgspec.Raw | Mapping[str, Any]) -> "Decoded":
         try:
             given = msgspec.json.decode(options, type=dict[str, Any]) if isinstance(options, msgspec.Raw) else options
             known = {key: value for key, value in given.items() if key in self._known}
             rest = {key: value for key, value in given.items() if key not in self._known}
-            return Decoded(self, self._convert(known), rest)
+            return Decoded(self, self._convert(known), self._typed(rest))
         except msgspec.ValidationError as exc:
             raise _invalid(exc, self._known) from exc
-        except (msgspec.DecodeError, ValueError) as exc:
+        except (msgspec.DecodeError, ValueError, RecursionError) as exc:
             raise BadSyntax("syntax error, expected a valid JSON") from exc
 
 
@@ -162,7 +180,7 @@ class Decoded:
     @property
     def session(self) -> dict[str, Any]:
         """The session options that came among the options of a session command."""
-        given = {name: getattr(self.values, name) for name in self._set._session}  # noqa: SLF001 - see above
+        given = {name: getattr(self.values, field) for name, field in self._set._session.items()}  # noqa: SLF001 - see above
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -207,35 +225,57 @@ def _option_of(hint: Any) -> Option | None:
     return None
 
 
-def _options_schema(struct: Any, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Any]:
+def _is_empty_or_mutable(default: Any) -> bool:
+    return default is inspect.Parameter.empty or isinstance(default, list | dict | set)
+
+
+def _options_schema(
+    fields: list[tuple[str, Any, Any]], parameters: list[inspect.Parameter], rest_type: Any
+) -> dict[str, Any]:
     """Return the schema of the options, with what `Option` adds; required ones in order of the signature."""
-    (_,), components = msgspec.json.schema_components(
-        [struct], schema_hook=_schema_special, ref_template="#/$defs/{name}"
+    # Defaults are added here, because msgspec refuses those that it knows only by a hook.
+    bare = [
+        (
+            name,
+            hint,
+            field if parameter.default is parameter.empty else msgspec.field(default_factory=_absent, name=field.name),
+        )
+        for (name, hint, field), parameter in zip(fields, parameters, strict=True)
+    ]
+    struct = msgspec.defstruct("Options", bare, kw_only=True, forbid_unknown_fields=True)
+    wanted = [struct] if rest_type is None else [struct, dict[str, rest_type]]
+    (_, *rest), components = msgspec.json.schema_components(
+        wanted, schema_hook=_schema_special, ref_template="#/$defs/{name}"
     )
     schema: dict[str, Any] = components.pop("Options")
     schema.pop("title", None)
     schema.setdefault("properties", {})
-    for parameter in parameters:
-        option = _option_of(hints.get(parameter.name))
-        if option is None:
-            continue
-        entry = schema["properties"][option.name or parameter.name]
-        for key, value in (("description", option.help), ("x-complete", option.complete)):
-            if value:
-                entry[key] = value
-        if option.deprecated:
-            entry |= {"deprecated": True, "x-deprecated": option.deprecated}
+    for parameter, (name, hint, field) in zip(parameters, fields, strict=True):
+        entry = schema["properties"][field.name or name]
+        option = _option_of(hint)
+        if option is not None:
+            for key, value in (("description", option.help), ("x-complete", option.complete)):
+                if value:
+                    entry[key] = value
+            if option.deprecated:
+                entry |= {"deprecated": True, "x-deprecated": option.deprecated}
+        if parameter.default is not parameter.empty:
+            with contextlib.suppress(LocalProtocolError):  # a default that JSON cannot say is not shown
+                entry["default"] = msgspec.json.decode(encode(parameter.default))
     schema.setdefault("required", [])
-    schema["additionalProperties"] = schema.get("additionalProperties", True)
+    schema["additionalProperties"] = rest[0].get("additionalProperties", True) if rest else False
     return schema | ({"$defs": components} if components else {})
 
 
+def _absent() -> None:
+    """Stand for a default that the schema of msgspec need not know; nobody calls it."""
+
+
 def _decode_special(wanted: type[Any], value: Any) -> Any:
-    if wanted is Path:
-        if isinstance(value, str):
-            return Path(value)
-        raise msgspec.ValidationError("Expected `str`")
-    raise NotImplementedError(f"options of type {wanted.__name__} are not supported")
+    """Make a path: the one type that registers although msgspec does not know it."""
+    if isinstance(value, str | Path):
+        return Path(value)
+    raise TypeError("Expected `str`")  # and not ValidationError, to which msgspec adds no path
 
 
 def _schema_special(wanted: type[Any]) -> dict[str, Any]:
@@ -244,20 +284,22 @@ def _schema_special(wanted: type[Any]) -> dict[str, Any]:
     raise NotImplementedError(f"{wanted.__name__} has no JSON Schema")
 
 
-def _invalid(problem: msgspec.ValidationError, known: frozenset[str]) -> InvalidOptions:
+def _invalid(problem: msgspec.ValidationError, known: frozenset[str], root: str = "$") -> InvalidOptions:
     """Say which option is wrong, and how, in terms of options (N2, N3)."""
     text, _, place = str(problem).partition(" - at `")
-    path = place.rstrip("`") or "$"
-    if "missing required field" in text:
+    before, in_key, after = place.partition("key` in `")  # what is wrong is not a value but the key of one
+    path = root + (after if in_key else before).rstrip("`").removeprefix("$")
+    if text.startswith("Object missing required field"):
         name = text.split("`")[1]
         return InvalidOptions(f"option {name!r} is missing{_inside(path)}", path=f"{path}.{name}")
-    if "unknown field" in text:
+    if text.startswith("Object contains unknown field"):
         name = text.split("`")[1]
         close = difflib.get_close_matches(name, known, n=1) if path == "$" else []
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return InvalidOptions(f"unknown option {name!r}{_inside(path)}{hint}", path=f"{path}.{name}")
     wrong = text[:1].lower() + text[1:]
-    return InvalidOptions(f"option {path.removeprefix('$.')!r}: {wrong}", path=path)
+    what = "a key of option" if in_key else "option"
+    return InvalidOptions(f"{what} {path.removeprefix('$.')!r}: {wrong}", path=path)
 
 
 def _inside(path: str) -> str:

@@ -1,0 +1,107 @@
+"""One callable per parser, in the shape that fuzzers drive: `fuzz_one(data)` returns or raises a finding.
+
+What once was a finding, or looks like one, is kept in `corpus/TARGET/` and replayed by the
+ordinary run.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from ctld.commands.options import OptionSet
+from ctld.errors import BadSyntax, InvalidOptions
+from ctld.testing import check_garbage
+from ctld.wire.codec import NEED_DATA
+from ctld.wire.jsontext import decode_deep, encode
+from ctld.wire.messages import Cancel, Failure, Invalid, Reply, Request
+from ctld.wire.native import NativeCodec
+
+CORPUS: Final = Path(__file__).parent / "corpus"
+
+
+def fuzz_native(data: bytes) -> None:
+    """Every line gets its answer, and every answer is one line that its sender's decoder takes."""
+    for event in check_garbage(lambda: NativeCodec(max_line=256), data):
+        answers = NativeCodec()
+        if isinstance(event, Cancel):
+            continue
+        answers.send(Failure(event.message, event.code, event.fields) if type(event) is Invalid else Reply(), event.id)
+        text = answers.data_to_send()
+        answer = json.loads(text)
+        assert text.count(b"\n") == 1
+        assert answer.get("id") == event.id
+        again = NativeCodec()
+        again.receive_data(text)
+        assert again.next_event() is not NEED_DATA
+        if type(event) is Request:
+            try:
+                encode(event.opts)
+            except InvalidOptions:
+                continue
+
+
+def fuzz_jsontext(data: bytes) -> None:
+    """The decoder for deep text takes what the one of the standard library takes."""
+    try:
+        value = decode_deep(data)
+    except ValueError:
+        return
+    try:
+        expected = json.loads(data)
+    except RecursionError:
+        return
+    assert repr(value) == repr(expected) or value == expected
+
+
+class Disk(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+def _example(
+    name: str,
+    mode: Literal["fast", "slow"] = "fast",
+    disks: list[Disk] = [],  # noqa: B006 - a signature to compile, never called
+    labels: dict[str, int] | None = None,
+    path: Path = Path("/"),
+    data: bytes = b"",
+    *,
+    ratio: float = 0.5,
+) -> None: ...
+
+
+def _option_set() -> OptionSet:
+    parameters = list(inspect.signature(_example).parameters.values())
+    return OptionSet(parameters, {p.name: p.annotation for p in parameters}, session=True)
+
+
+_OPTIONS: Final = _option_set()
+
+
+def fuzz_options(data: bytes) -> None:
+    """Options are typed values, or refused with their path in one line."""
+    refusal = None
+    try:
+        decoded = _OPTIONS.decode(msgspec.Raw(data))
+    except BadSyntax:
+        return
+    except InvalidOptions as exc:
+        refusal = exc
+    if refusal is not None:
+        assert str(refusal.fields["path"]).startswith("$")
+        assert refusal.message.isprintable()
+        return
+    assert type(decoded.values.name) is str
+    assert decoded.values.mode in ("fast", "slow")
+    assert all(disk.size >= 0 for disk in decoded.values.disks)
+
+
+FUZZ_ONE: Final[dict[str, Callable[[bytes], Any]]] = {
+    "native": fuzz_native,
+    "jsontext": fuzz_jsontext,
+    "options": fuzz_options,
+}
