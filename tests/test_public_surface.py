@@ -8,12 +8,23 @@ from pathlib import Path
 
 import pytest
 
+import ctld
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ctld", "ctlctl")
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 # What `import ctld` and the clients must not cost: a CLI starts for every keystroke of completion.
 HEAVY = {"asyncio", "msgspec", "orjson", "uvloop", "rich"}
+
+
+# The contract with downstreams: these names stay.
+PROMISED = {
+    "AsyncClient", "Call", "Client", "ClientHandler", "Command", "CommandFailed", "CommandRegistry", "ConfigError",
+    "Context", "CtldError", "Denied", "Event", "EventBus", "Failure", "Limits", "Listen", "Listener", "Lockable",
+    "Manipulable", "Operation", "Option", "Peer", "Progress", "Reply", "Request", "Secret", "Server", "load_config",
+    "run",
+}  # fmt: skip
 
 
 def name_of(path: Path) -> str:
@@ -77,3 +88,33 @@ def test_import_is_light(module):
     done = subprocess.run([sys.executable, "-ESsc", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert not loaded & HEAVY
+
+
+def test_the_promised_names_are_there():
+    assert not PROMISED - set(ctld.__all__)
+
+
+@pytest.mark.parametrize("name", ctld.__all__)
+def test_a_public_name_is_found_when_it_is_used(name):
+    assert getattr(ctld, name) is not None
+    assert name in dir(ctld)
+
+
+def test_no_other_name_is():
+    with pytest.raises(AttributeError, match="has no attribute 'Sevrer'"):
+        ctld.Sevrer  # noqa: B018 - the access is the test
+
+
+def test_type_checkers_see_the_same_names_as_programs():
+    tree = ast.parse((ROOT / "ctld/__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen.keys() == set(ctld.__all__) - {"__version__"}
+    for name, origin in seen.items():
+        module, _, attribute = origin.rpartition(".")
+        assert getattr(importlib.import_module(module), attribute) is getattr(ctld, name), name
