@@ -208,8 +208,8 @@ class Conversation:
         except LocalProtocolError as exc:
             error = internal_error(logger, f"the result of {request.cmd[:200]!r}", exc)
             self.connection.send(failure_of(error), request.id, more=more)
-        if type(request) is Request:
-            self.connection.release_input(request.size)
+        if exchange.size:
+            self.connection.release_input(exchange.size)
 
     # What the connection calls.
 
@@ -220,7 +220,8 @@ class Conversation:
             return
         exchange = Exchange(self, event)
         if isinstance(event, Request):
-            self.connection.queued += event.size
+            exchange.size = size = self.connection.codec.event_size
+            self.connection.queued += size
             if event.deadline is not None:
                 exchange.deadline = asyncio.get_running_loop().time() + event.deadline
         if event.id is None:

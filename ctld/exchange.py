@@ -37,11 +37,12 @@ class Exchange:
     It is the sink of the command that serves it.
     """
 
-    __slots__ = ("_cancel_sent", "_conversation", "deadline", "interruption", "operation", "request", "task")
+    __slots__ = ("_cancel_sent", "_conversation", "deadline", "interruption", "operation", "request", "size", "task")
 
     def __init__(self, conversation: Parties, request: Request | Invalid) -> None:
         self._conversation = conversation
         self.request: Any = request
+        self.size = 0  # bytes of input that it holds on to
         self.deadline: float | None = None
         self.operation: Operation[Any] | None = None
         self.interruption: CommandFailed | None = None

@@ -51,6 +51,14 @@ class ReceiveBuffer:
         self._advance(end + len(terminator))
         return element
 
+    def whole_lines(self) -> bytearray:
+        """Return a copy of all complete lines, newlines included; they stay in the buffer."""
+        return self._data[self._start : self._data.rfind(b"\n", self._start) + 1]
+
+    def drop(self, size: int) -> None:
+        """Drop the next `size` bytes, which the caller has seen."""
+        self._advance(self._start + size)
+
     def take_exactly(self, size: int) -> bytearray | None:
         """Return the next `size` bytes, or None while there are fewer."""
         end = self._start + size

@@ -35,6 +35,11 @@ class Codec(Protocol):
         """How many received bytes are not understood yet."""
         ...
 
+    @property
+    def event_size(self) -> int:
+        """How many bytes of input the latest event holds on to, about."""
+        ...
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes that the peer sent."""
         ...

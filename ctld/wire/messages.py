@@ -6,19 +6,21 @@ whatever its bytes look like.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from ctld.errors import InvalidOptions
 
 __all__ = [
+    "NO_OPTIONS",
     "Banner",
     "Cancel",
     "Failure",
     "Incoming",
     "Invalid",
     "Item",
+    "Options",
     "Outgoing",
     "Progress",
     "Reply",
@@ -29,7 +31,14 @@ __all__ = [
 
 RequestId: TypeAlias = int | str
 
-_NO_OPTIONS: Mapping[str, Any] = {}
+if TYPE_CHECKING:
+    Options: TypeAlias = msgspec.Raw | Mapping[str, Any]
+else:
+    # What msgspec decodes; other dialects pass a mapping, and constructors are not checked.
+    Options = msgspec.Raw
+
+NO_OPTIONS: Final = msgspec.Raw(b"{}")
+"""The options of a request that has none: always this very object."""
 
 
 def as_mapping(options: msgspec.Raw | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -64,7 +73,7 @@ class Banner(msgspec.Struct, frozen=True, gc=False):
     server: str = ""
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class Request(msgspec.Struct, frozen=True, gc=False, rename={"options": "opts"}):
     """Somebody asks for a command.
 
     Attributes:
@@ -75,17 +84,15 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         stream: Whether a command that yields sends each item, or one list of them.
         detach: Whether the answer comes at once, and the command runs on as an operation.
         session: What the caller wants of a session, for commands that take the socket.
-        size: How many bytes of input it holds on to.
     """
 
     cmd: str
-    options: msgspec.Raw | Mapping[str, Any] = _NO_OPTIONS
+    options: Options = NO_OPTIONS
     id: RequestId | None = None
     deadline: float | None = None
     stream: bool = False
     detach: bool = False
     session: Mapping[str, Any] | None = None
-    size: int = 0
 
     @property
     def opts(self) -> Mapping[str, Any]:
@@ -98,7 +105,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     def with_opts(self, opts: Mapping[str, Any]) -> "Request":
         """Return the same request with other options, for a handler that rewrites them."""
-        return msgspec.structs.replace(self, options=opts)
+        return Request(self.cmd, opts, self.id, self.deadline, self.stream, self.detach, self.session)
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):

@@ -3,22 +3,23 @@ r"""The native dialect: one JSON object per line, versions 1 and 2 (native proto
 Version 1 is what the ancestor's clients speak.  Version 2 only adds keys, so one codec
 serves both: a client that uses none of the additions never sees one.
 
-Three things are worth knowing before a change here.  A line is decoded in one step into a
-Struct whose options stay JSON text; the dispatcher decodes those straight into the types
-of the command.  The slow ways (deep nesting, finding out what exactly is wrong with a
-line) are taken only for lines that need them.  And messages are joined as bytes around
-one encoded value, because building a dictionary for each costs as much as encoding it.
+Three things are worth knowing before a change here.  All lines that have arrived together
+are decoded in one call, into Structs whose options stay JSON text; the dispatcher decodes
+those straight into the types of the command.  A chunk in which a line could be anything
+but an ordinary request is taken apart line by line instead, which says exactly what is
+wrong.  And messages are joined as bytes around one encoded value, because building a
+dictionary for each costs as much as encoding it.
 """
 
 import sys
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard, cast
 
 import msgspec
 
 from ctld.errors import LocalProtocolError
 from ctld.wire.buffer import ReceiveBuffer
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Pause
-from ctld.wire.jsontext import decode_deep, encode, is_suspect
+from ctld.wire.jsontext import MAX_NESTING, decode_deep, encode, is_suspect
 from ctld.wire.messages import (
     Banner,
     Cancel,
@@ -45,28 +46,25 @@ MAX_ID_BYTES: Final = 256
 # The ancestor's words, which its users know.
 SYNTAX_MESSAGE: Final = "syntax error, expected a valid JSON"
 
-_NO_OPTIONS: Final = msgspec.Raw(b"{}")
-_ABSENT: Final = msgspec.UNSET  # no value that JSON has, so that `"cancel": null` differs from no cancel
-
-
+_BAD_ID: Final = f"id must be a 64-bit integer or a string of at most {MAX_ID_BYTES} bytes"
+_BAD_DEADLINE: Final = "deadline must be a number of seconds above 0"
 _OPENING_BRACE: Final = ord("{")
 
 
-class _Line(msgspec.Struct, gc=False):
-    """One line of the client, in the types that a good one has."""
+class _Wish(msgspec.Struct, gc=False):
+    """Whether a line has a key `cancel`; UNSET is no value that JSON has, null is one."""
 
-    cmd: str
-    opts: msgspec.Raw = _NO_OPTIONS
-    id: int | str | None = None
-    deadline: float | None = None
-    stream: bool = False
-    detach: bool = False
-    session: dict[str, Any] | None = None
-    cancel: Any = _ABSENT
+    cancel: Any = msgspec.UNSET
 
 
-_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_request = msgspec.json.Decoder(Request).decode
+_decode_requests = msgspec.json.Decoder(Request).decode_lines
+_decode_wish = msgspec.json.Decoder(_Wish).decode
 _decode_any = msgspec.json.Decoder().decode
+
+# Requests that arrived together share the memory of their chunk for as long as one of them
+# runs, so chunks are small.
+_MAX_CHUNK: Final = 64 * 1024
 
 
 class NativeCodec:
@@ -76,7 +74,7 @@ class NativeCodec:
         max_line: The longest line to take, in bytes, without its newline.
     """
 
-    __slots__ = ("_buffer", "_eof", "_max_line", "_out", "_skipping")
+    __slots__ = ("_buffer", "_chunk", "_eof", "_line_by_line", "_max_line", "_out", "_ready", "_skipping", "event_size")
 
     def __init__(self, max_line: int = 16 * 1024 * 1024) -> None:
         self._buffer = ReceiveBuffer()
@@ -84,11 +82,15 @@ class NativeCodec:
         self._max_line = max_line
         self._skipping = False
         self._eof = False
+        self._line_by_line = False
+        self._ready: list[Request] = []  # decoded and not handed out yet, last one first
+        self._chunk: bytearray | None = None  # what they were decoded from
+        self.event_size = 0
 
     @property
     def pending(self) -> int:
         """How many received bytes are not understood yet."""
-        return len(self._buffer)
+        return len(self._buffer) + self.event_size * len(self._ready)
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes that the peer sent."""
@@ -100,6 +102,42 @@ class NativeCodec:
 
     def next_event(self) -> Incoming | Pause:
         """Return the next event; blank lines make none (N2)."""
+        if not self._ready and not self._take_chunk():
+            return self._next_line()
+        request = self._ready.pop()
+        if request.id is not None or request.deadline is not None:
+            return _checked(request)
+        return request
+
+    def _take_chunk(self) -> bool:
+        """Decode all lines that are here in one call; tell whether there are any, and all are ordinary."""
+        self._chunk = None
+        if self._skipping or self._line_by_line or not self._buffer:
+            return False
+        chunk = self._buffer.whole_lines()
+        count = chunk.count(b"\n")
+        if not count:
+            return False
+        if len(chunk) > min(_MAX_CHUNK, self._max_line) or not is_ordinary(chunk, count):
+            self._line_by_line = True
+            return False
+        try:
+            requests = [_decode_request(chunk)] if count == 1 else _decode_requests(chunk)
+        except (ValueError, RecursionError, msgspec.DecodeError):
+            self._line_by_line = True
+            return False
+        if len(requests) != count:
+            self._line_by_line = True
+            return False
+        self._buffer.drop(len(chunk))
+        requests.reverse()
+        self._ready = requests
+        self._chunk = chunk
+        self.event_size = len(chunk) // count
+        return True
+
+    def _next_line(self) -> Incoming | Pause:
+        """Return the next event from the next line that makes one."""
         buffer = self._buffer
         while True:
             if self._skipping:
@@ -108,6 +146,7 @@ class NativeCodec:
                 self._skipping = False
             line = buffer.take_line()
             if line is None:
+                self._line_by_line = False
                 if len(buffer) > self._max_line:
                     self._skipping = True
                     return self._too_large()
@@ -119,6 +158,7 @@ class NativeCodec:
             if len(line) > self._max_line:
                 return self._too_large()
             if line and not line.isspace():
+                self.event_size = len(line)
                 event = parse_line(line)
                 if event is not None:
                     return event
@@ -159,10 +199,48 @@ class NativeCodec:
 
     def trailing_data(self) -> bytes:
         """Return, and forget, the bytes that were received and not understood yet (N5)."""
-        return self._buffer.take_all()
+        if self._chunk is None or not self._ready:
+            return self._buffer.take_all()
+        lines = self._chunk.split(b"\n")  # the last one is empty
+        left = b"\n".join(lines[-len(self._ready) - 1 :])
+        self._ready = []
+        self._chunk = None
+        return left + self._buffer.take_all()
 
     def _too_large(self) -> Invalid:
+        self.event_size = 0
         return Invalid("too-large", f"the request exceeds {self._max_line} bytes", fields={"max_line": self._max_line})
+
+
+def is_ordinary(chunk: bytearray, count: int) -> bool:
+    """Tell whether lines may be decoded as requests in one call, and nothing be overlooked by that.
+
+    Args:
+        chunk: Complete lines, with their newlines.
+        count: How many newlines there are.
+    """
+    return (
+        chunk.isascii()
+        and chunk.startswith(b"{")
+        and chunk.endswith(b"}\n")
+        # The decoder takes any white space between two values, and newlines within them.
+        and (count == 1 or chunk.count(b"}\n{") == count - 1)
+        # Each line has a brace of its own, so none can be nested more deeply than this.
+        and chunk.count(b"{") + chunk.count(b"[") - count < MAX_NESTING
+        # Options that are no object are skipped unseen, and so is what an escape may spell.
+        and chunk.count(b'"opts"') == chunk.count(b'"opts":{') + chunk.count(b'"opts": {')
+        and b"cancel" not in chunk
+        and b"\\u" not in chunk
+    )
+
+
+def _checked(request: Request) -> Request | Invalid:
+    """Look at what the decoder cannot check of a request (N2, N4)."""
+    if request.id is not None and not is_request_id(request.id):
+        return Invalid("bad-request", _BAD_ID)
+    if request.deadline is not None and not request.deadline > 0:
+        return Invalid("bad-request", _BAD_DEADLINE, request.id)
+    return request
 
 
 def parse_line(text: bytes | bytearray) -> Incoming | None:
@@ -174,25 +252,18 @@ def parse_line(text: bytes | bytearray) -> Incoming | None:
         if not text.isascii():
             text.decode()  # the options are not decoded here, but they must be UTF-8 too
         if is_suspect(text):
-            return _parse_value(decode_deep(text), len(text))
-        line = _decode_line(text)
-        if not _is_usual(line):
-            return _parse_value(_decode_any(text), len(text))
+            return _parse_value(decode_deep(text))
+        if (b"cancel" in text or b"\\u" in text) and _decode_wish(text).cancel is not msgspec.UNSET:
+            return _parse_value(_decode_any(text))
+        request = _decode_request(text)
+        # Raw, since it was decoded just now; what is no object is skipped unseen.
+        if memoryview(cast("msgspec.Raw", request.options))[0] != _OPENING_BRACE:
+            return _parse_value(_decode_any(text))
+        return _checked(request)
     except msgspec.ValidationError:
         return _parse_unusual(text)
-    except (ValueError, msgspec.DecodeError):
+    except (ValueError, RecursionError, msgspec.DecodeError):
         return Invalid("syntax", SYNTAX_MESSAGE)
-    return Request(line.cmd, line.opts, line.id, line.deadline, line.stream, line.detach, line.session, len(text))
-
-
-def _is_usual(line: _Line) -> bool:
-    """Tell whether a decoded line is a request in which nothing more can be wrong."""
-    return (
-        line.cancel is _ABSENT
-        and (line.opts is _NO_OPTIONS or memoryview(line.opts)[0] == _OPENING_BRACE)
-        and (line.id is None or is_request_id(line.id))
-        and (line.deadline is None or line.deadline > 0)
-    )
 
 
 def _parse_unusual(text: bytes | bytearray) -> Incoming | None:
@@ -200,10 +271,10 @@ def _parse_unusual(text: bytes | bytearray) -> Incoming | None:
         value = _decode_any(text)
     except (ValueError, msgspec.DecodeError):  # a number that no float can hold, for one
         return Invalid("syntax", SYNTAX_MESSAGE)
-    return _parse_value(value, len(text))
+    return _parse_value(value)
 
 
-def _parse_value(value: Any, size: int) -> Incoming | None:
+def _parse_value(value: Any) -> Incoming | None:
     """Return what a decoded line means, or what exactly is wrong with it."""
     if not isinstance(value, dict):
         return Invalid("bad-request", f"expected a JSON object, got {_kind(value)}")
@@ -212,7 +283,7 @@ def _parse_value(value: Any, size: int) -> Incoming | None:
         return Cancel(wanted) if wanted is None or is_request_id(wanted) else None
     request_id = value.get("id")
     if request_id is not None and not is_request_id(request_id):
-        return Invalid("bad-request", f"id must be a 64-bit integer or a string of at most {MAX_ID_BYTES} bytes")
+        return Invalid("bad-request", _BAD_ID)
     problem = _problem(value)
     if problem:
         return Invalid("bad-request", problem, request_id)
@@ -229,7 +300,6 @@ def _parse_value(value: Any, size: int) -> Incoming | None:
         bool(value.get("stream")),
         bool(value.get("detach")),
         value.get("session"),
-        size,
     )
 
 
@@ -241,7 +311,7 @@ def _problem(request: dict[str, Any]) -> str:
         return f"cmd must be a string, not {_kind(request['cmd'])}"
     deadline = request.get("deadline")
     if deadline is not None and not (type(deadline) in (int, float) and 0 < deadline <= sys.float_info.max):
-        return "deadline must be a number of seconds above 0"
+        return _BAD_DEADLINE
     for key in ("stream", "detach"):
         if not isinstance(request.get(key), bool | None):
             return f"{key} must be true or false"

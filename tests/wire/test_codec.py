@@ -10,10 +10,10 @@ def test_the_two_pauses_differ():
     assert not isinstance(NEED_DATA, str | bytes | int)  # mistaken for an event or for data by nobody
 
 
-def test_the_surface_is_six_methods_and_a_number():
+def test_the_surface_is_six_methods_and_two_numbers():
     surface = {name for name in vars(Codec) if not name.startswith("_")}
     assert surface == {
-        "pending", "receive_data", "receive_eof", "next_event", "send", "data_to_send", "trailing_data"
+        "event_size", "pending", "receive_data", "receive_eof", "next_event", "send", "data_to_send", "trailing_data"
     }  # fmt: skip
 
 

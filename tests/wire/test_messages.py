@@ -28,9 +28,9 @@ def test_options_that_are_nested_as_deeply_as_the_stack():
 
 
 def test_a_request_with_other_options():
-    request = Request("x", msgspec.Raw(b"{}"), 7, 1.5, True, True, {"tty": True}, 20)
+    request = Request("x", msgspec.Raw(b"{}"), 7, 1.5, True, True, {"tty": True})
     other = request.with_opts({"a": 1})
-    assert other == Request("x", {"a": 1}, 7, 1.5, True, True, {"tty": True}, 20)
+    assert other == Request("x", {"a": 1}, 7, 1.5, True, True, {"tty": True})
     assert request.opts == {}
 
 

@@ -1,0 +1,41 @@
+"""The two servers under test: a bare handler, and the full path with typed options and policy."""
+
+import sys
+from dataclasses import replace
+
+import ctld
+
+commands = ctld.CommandRegistry[None]()
+
+
+@commands.command("echo", role="operate")
+async def echo(ctx: ctld.Context, text: str) -> str:
+    """Return the text."""
+    return text
+
+
+class Bare(ctld.ClientHandler):
+    """Answers by itself, without the dispatcher: what the transport alone costs."""
+
+    async def on_connect(self) -> None:
+        """Bypassing the dispatcher takes the role admin."""
+        self.peer = replace(self.peer, role="admin")
+
+    async def handle_cmd(self, request: ctld.Request, /) -> ctld.Reply | ctld.Failure:
+        """Answer ping and echo."""
+        if request.cmd == "ping":
+            return ctld.Reply("pong")
+        return ctld.Reply(request.opts["text"])
+
+
+async def main(path: str, kind: str) -> None:
+    """Serve on a UNIX socket until killed."""
+    handler = Bare if kind == "bare" else ctld.ClientHandler
+    server = ctld.Server(handler, commands=commands, listen=[f"unix:{path}"])
+    await server.start()
+    print("ready", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    ctld.run(main(*sys.argv[1:]))
