@@ -125,6 +125,8 @@ class _Interrupts:
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
+        if not self._conversation.running:
+            raise KeyboardInterrupt  # nothing is asked yet, or all is answered
         if self._count > 1:
             _complain(self._prog, "left; the command may still be running")
             raise KeyboardInterrupt

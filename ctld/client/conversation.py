@@ -104,6 +104,11 @@ class Conversation:
         """The version of the protocol that the server speaks; 0 while that is not known."""
         return self._protocol
 
+    @property
+    def running(self) -> bool:
+        """Whether a call is under way, so that there is something to cancel."""
+        return self._running
+
     def __enter__(self) -> Self:
         self.connect()
         return self
@@ -155,6 +160,7 @@ class Conversation:
         started = time.monotonic()
         self.connect()
         check_size(line, self._banner)
+        self._sending = True  # first: a signal handler must not cancel what is not sent yet
         self._running = True
         ended = False
         try:
@@ -214,7 +220,6 @@ class Conversation:
 
     def _send(self, line: bytes) -> None:
         assert self._sock is not None
-        self._sending = True
         try:
             self._sock.settimeout(WRITE_TIMEOUT)
             self._sock.sendall(line)
@@ -293,5 +298,5 @@ class Conversation:
         """Give up a call whose answer is still to come, and with it the connection."""
         if self._protocol != 1:
             self._send_cancel()
-        self._running = self._cancel_wanted = False
+        self._running = self._sending = self._cancel_wanted = False
         self.close()

@@ -385,9 +385,11 @@ def cancellable(peer: Peer) -> None:
 
 def test_n4_cancel_null(conversations: Any, serve: Serve) -> None:
     conversation = conversations(serve(cancellable))
+    assert not conversation.running
     assert not conversation.cancel(), "nothing is under way"
     news = conversation.run("x")
     next(news)
+    assert conversation.running
     assert conversation.cancel()
     with pytest.raises(Cancelled, match="stopped"):
         next(news)
@@ -470,6 +472,36 @@ def test_a_cancel_while_the_request_is_written_follows_it(conversations: Any, se
     finally:
         signal.signal(signal.SIGALRM, handler)
     assert got == [size, {"cancel": None}]
+
+
+def test_a_cancel_before_the_request_is_written_follows_it(conversations: Any, serve: Serve) -> None:
+    """As from a signal handler that strikes between two lines."""
+    got: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        peer.send(BANNER)
+        peer.receive()
+        peer.send(DONE)
+        got.extend([peer.receive()["cmd"], peer.receive()])
+        peer.send({"status": False, "message": "stopped", "code": "cancelled"})
+
+    conversation = conversations(serve(script))
+    answer(conversation)  # so that the version is known
+    real = conversation._sock
+
+    class Early:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def settimeout(self, seconds: float | None) -> None:
+            if not got:
+                got.append(conversation.cancel())
+            real.settimeout(seconds)
+
+    conversation._sock = Early()
+    with pytest.raises(Cancelled):
+        answer(conversation, "late")
+    assert got == [True, "late", {"cancel": None}]
 
 
 class Torn:

@@ -46,7 +46,7 @@ async def started(exchange: Exchange, wire: Wire) -> asyncio.Task[None]:
 
 async def waiters(wire: Wire, count: int) -> None:
     """Let the loop turn until so many tasks wait."""
-    while wire.waiters != count:  # noqa: ASYNC110 - a task that begins to wait sets no event
+    while wire.waiters != count:
         await asyncio.sleep(0)
 
 

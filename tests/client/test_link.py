@@ -30,7 +30,7 @@ OLD_BANNER = {"version": "24.05.0"}
 
 async def turns(reached: Callable[[], bool]) -> None:
     """Let the loop turn until something is so."""
-    while not reached():  # noqa: ASYNC110 - what a transport has read sets no event
+    while not reached():
         await asyncio.sleep(0)
 
 

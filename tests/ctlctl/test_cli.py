@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import ctlctl
 from ctlctl import cli, exits
 from tests.certificates import Authority
-from tests.client.listening import tls_server
+from tests.client.listening import full_backlog, tls_server
 from tests.client.scripted import BANNER, Peer, Scripted, Serve
 
 DONE = {"status": True, "response": None}
@@ -255,7 +256,7 @@ def test_the_default_address_and_arguments(run: Run, monkeypatch: pytest.MonkeyP
     assert len(run.requests) == 1
 
 
-def test_tls_options(run: Run, tmp_path: Any) -> None:
+def test_tls_options(run: Run, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.issue("me")
     with tls_server(authority, client_certificates=True) as port:
@@ -350,6 +351,14 @@ def test_ctrl_c_before_anything_runs(run: Run, serve: Serve) -> None:
         peer.until_closed()
 
     assert run("-s", serve(script).address, "two", "words") == (exits.CANCELLED, "", "")
+
+
+def test_ctrl_c_while_the_daemon_does_not_take_the_connection(run: Run, tmp_path: Path) -> None:
+    with full_backlog(tmp_path / "s"):
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        assert run("-s", f"{tmp_path}/s", "ping") == (exits.CANCELLED, "", "")
+        timer.join()
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["ignored", "handled"])
