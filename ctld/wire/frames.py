@@ -22,6 +22,7 @@ MAX_PAYLOAD: Final = 64 * 1024
 HEADER_SIZE: Final = 5
 
 _HEADER: Final = struct.Struct(">BI")
+_LENGTH: Final = struct.Struct(">I")
 
 
 class FrameType(IntEnum):
@@ -37,7 +38,7 @@ class FrameType(IntEnum):
     PONG = 7
 
 
-_TYPES: Final = tuple(FrameType)
+_FIRST_OF_A_LINE: Final = bytes([max(FrameType) + 1])
 
 
 class Frame(NamedTuple):
@@ -81,10 +82,11 @@ class FrameReader:
     that is no frame type: `at_lines` tells which.
     """
 
-    __slots__ = ("_buffer", "_head", "at_lines")
+    __slots__ = ("_buffer", "_first", "_head", "at_lines")
 
     def __init__(self) -> None:
         self._buffer = ReceiveBuffer()
+        self._first = b""
         self._head: tuple[FrameType, int] | None = None
         self.at_lines = False
 
@@ -110,27 +112,27 @@ class FrameReader:
         return Frame(type, bytes(payload))
 
     def take_rest(self) -> bytes:
-        """Return, and forget, what is no frame, or not yet one."""
-        return self._buffer.take_all()
+        """Return, and forget, what follows the last frame."""
+        first, self._first = self._first, b""
+        return first + self._buffer.take_all()
 
     @property
     def inside(self) -> bool:
         """Whether the bytes so far end within a frame."""
-        return self._head is not None or (not self.at_lines and len(self._buffer) > 0)
+        return self._head is not None or (not self.at_lines and bool(self._first))
 
     def _take_head(self) -> tuple[FrameType, int] | None:
-        if self.at_lines:
+        if not self._first and not self.at_lines:
+            self._first = bytes(self._buffer.take_exactly(1) or b"")
+            self.at_lines = self._first >= _FIRST_OF_A_LINE
+        if not self._first or self.at_lines:
             return None
-        first = self._buffer.peek()
-        if first is None:
+        rest = self._buffer.take_exactly(_LENGTH.size)
+        if rest is None:
             return None
-        if first >= len(_TYPES):
-            self.at_lines = True
-            return None
-        head = self._buffer.take_exactly(HEADER_SIZE)
-        if head is None:
-            return None
-        number, size = _HEADER.unpack(head)
+        (size,) = _LENGTH.unpack(rest)
         if size > MAX_PAYLOAD:
             raise RemoteProtocolError(f"a frame of {size} bytes: {MAX_PAYLOAD} are the most")
-        return _TYPES[number], size
+        type = FrameType(self._first[0])
+        self._first = b""
+        return type, size
