@@ -59,6 +59,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._pending: dict[int, Exchange] = {}  # in the order in which they were sent
         self._held: list[tuple[Exchange, bytes]] = []  # what waits for the banner
+        self._cancels: list[Exchange] = []  # likewise
         self._last_id = 0
         self._refusal: CommandFailed | None = None
         self._waiting = 0
@@ -120,11 +121,22 @@ class Link(asyncio.Protocol):
             elif not exchange.done:
                 self._write(exchange, line)
 
+    def _release_cancels(self) -> None:
+        """Send the cancels that waited for the banner, or tell that they cannot be."""
+        cancels, self._cancels = self._cancels, []
+        for exchange in cancels:
+            if not self.send_cancel(exchange):
+                exchange.cancel()
+
     def send_cancel(self, exchange: Exchange) -> bool:
         """Ask the server to cancel a request; False if it cannot, or knows nothing of it."""
         if self.over or self._transport is None or self.protocol == 1 or exchange.id not in self._pending:
             return False
-        self._transport.write(encode_cancel(exchange.id))
+        if self.protocol:
+            self._transport.write(encode_cancel(exchange.id))
+        else:
+            # Version 1 would answer it like a request, and every later answer would be one off.
+            self._cancels.append(exchange)
         return True
 
     def forget(self, exchange: Exchange) -> None:
@@ -211,6 +223,7 @@ class Link(asyncio.Protocol):
             if banner:
                 self.banner = message
             self._release()
+            self._release_cancels()
             if banner:
                 return
         kind = classify(message)

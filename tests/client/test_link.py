@@ -319,6 +319,34 @@ async def test_n4_cancel_names_the_id(both: Both) -> None:
     assert not both.link.send_cancel(exchange), "it has ended"
 
 
+@pytest.mark.parametrize("given_up", [True, False])
+async def test_a_cancel_before_the_banner_waits_for_it(both: Both, given_up: bool) -> None:
+    first, second = both.ask("a"), both.ask("b")
+    if given_up:
+        first.give_up(Cancelled("enough"))
+    else:
+        first.cancel()
+    ids = [(await both.request())["id"], (await both.request())["id"]]
+    await both.tell(BANNER)
+    assert await both.request() == {"cancel": ids[0]}
+    await both.say(failure("cancelled", ids[0]), response("b", ids[1]))
+    await both.end_of(first, second)
+    assert isinstance(first.error, Cancelled)
+    assert second.response == "b"
+
+
+@pytest.mark.parametrize("banner", [[], [OLD_BANNER]], ids=["no banner", "old banner"])
+async def test_version_1_is_sent_no_cancel_that_it_would_answer(both: Both, banner: list[Any]) -> None:
+    first, second = both.ask("a"), both.ask("b")
+    first.cancel()
+    await both.say(*banner, {"status": True, "progress": "p"}, response("a"), response("b"))
+    await both.end_of(first, second)
+    assert isinstance(first.error, Cancelled)
+    assert second.response == "b"
+    both.ask("c")
+    assert [(await both.request())["cmd"] for _ in range(3)] == ["a", "b", "c"]
+
+
 async def test_b24_a_silent_server_is_given_up_after_the_deadline(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEADLINE_GRACE", 0.01)
     await both.say(BANNER)
