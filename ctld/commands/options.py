@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 import msgspec
 
 from ctld.errors import BadSyntax, InvalidOptions, LocalProtocolError, RegistrationError
+from ctld.secret import SECRET_SCHEMA, Secret, dec_hook, has_secrets
 from ctld.wire.jsontext import encode
 
 __all__ = ["RESERVED", "SESSION_OPTIONS", "Option", "OptionSet", "json_schema"]
@@ -56,6 +57,10 @@ class OptionSet:
         hints: The resolved annotation of each.
         session: Whether the command takes the connection, and so accepts session options.
 
+    Attributes:
+        schema: The JSON Schema of the options.
+        has_secrets: Whether there are secrets among them.
+
     Raises:
         RegistrationError: A parameter cannot be an option.
     """
@@ -81,14 +86,17 @@ class OptionSet:
             self._struct = msgspec.defstruct("Options", [*fields, *extra], kw_only=True, forbid_unknown_fields=True)
             self._decoder = msgspec.json.Decoder(self._struct, dec_hook=_decode_special)
             self.schema = _options_schema(fields, declared, self._rest_type if self._open else None)
-        except (TypeError, ValueError) as exc:
-            raise RegistrationError(f"an option has a type that JSON cannot carry: {exc}") from exc
+        except (TypeError, ValueError, NameError) as exc:
+            reason = str(exc).splitlines()[-1]  # msgspec first tells what its own users could do
+            raise RegistrationError(f"an option has a type that JSON cannot carry: {reason}") from exc
         self._arguments: Callable[[Any], tuple[Any, ...]] = _getter(
             [p.name for p in declared if p.kind is p.POSITIONAL_OR_KEYWORD]
         )
         self._keywords = [p.name for p in declared if p.kind is p.KEYWORD_ONLY]
         self._wire_names = {name: msgspec_field.name or name for name, _, msgspec_field in fields}
-        self._known = frozenset(self._wire_names.values()) | frozenset(accepted)
+        self._accepted = frozenset(accepted)
+        self._known = frozenset(self._wire_names.values()) | self._accepted
+        self.has_secrets = has_secrets(self.schema)
         self._names = names
         # Shared by all calls without options, unless a call could change it.
         self._defaults = None if any(_is_empty_or_mutable(p.default) for p in declared) else self._struct()
@@ -112,6 +120,10 @@ class OptionSet:
             raise _invalid(exc, self._known) from exc
         except (msgspec.DecodeError, ValueError, RecursionError) as exc:
             raise BadSyntax("syntax error, expected a valid JSON") from exc
+
+    def declared(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options that are the command's own, without those that every command accepts."""
+        return {name: value for name, value in options.items() if name not in self._accepted}
 
     def wire_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return keyword arguments under the names that they have on the wire."""
@@ -173,6 +185,11 @@ class Decoded:
         return self.values.cli if isinstance(self.values.cli, str) else ""
 
     @property
+    def manipulation_lock(self) -> object:
+        """What the client says about locks that others hold (N2), as it came; None if it said nothing."""
+        return self.values.manipulation_lock
+
+    @property
     def wants_progress(self) -> bool:
         """Whether the client wants progress messages (N2: all but `progress: false`)."""
         return self.values.progress is not False
@@ -216,6 +233,8 @@ def _field(parameter: inspect.Parameter, hint: Any) -> tuple[str, Any, Any]:
         if default:
             raise RegistrationError(f"option {parameter.name!r} has a default that a call could change: use a tuple")
         return (parameter.name, hint, msgspec.field(default_factory=type(default), name=wire_name))
+    if isinstance(default, Secret):  # msgspec knows it only by a hook
+        return (parameter.name, hint, msgspec.field(default_factory=lambda: default, name=wire_name))
     return (parameter.name, hint, msgspec.field(default=default, name=wire_name))
 
 
@@ -259,7 +278,7 @@ def _options_schema(
                     entry[key] = value
             if option.deprecated:
                 entry |= {"deprecated": True, "x-deprecated": option.deprecated}
-        if parameter.default is not parameter.empty:
+        if parameter.default is not parameter.empty and not isinstance(parameter.default, Secret):
             with contextlib.suppress(LocalProtocolError):  # a default that JSON cannot say is not shown
                 entry["default"] = msgspec.json.decode(encode(parameter.default))
     schema.setdefault("required", [])
@@ -272,7 +291,9 @@ def _absent() -> None:
 
 
 def _decode_special(wanted: type[Any], value: Any) -> Any:
-    """Make a path: the one type that registers although msgspec does not know it."""
+    """Make a path or a secret: the types that register although msgspec does not know them."""
+    if wanted is Secret:
+        return dec_hook(wanted, value)
     if isinstance(value, str | Path):
         return Path(value)
     raise TypeError("Expected `str`")  # and not ValidationError, to which msgspec adds no path
@@ -281,6 +302,8 @@ def _decode_special(wanted: type[Any], value: Any) -> Any:
 def _schema_special(wanted: type[Any]) -> dict[str, Any]:
     if wanted is Path:
         return {"type": "string", "format": "path"}
+    if wanted is Secret:
+        return dict(SECRET_SCHEMA)
     raise NotImplementedError(f"{wanted.__name__} has no JSON Schema")
 
 
@@ -297,6 +320,8 @@ def _invalid(problem: msgspec.ValidationError, known: frozenset[str], root: str 
         close = difflib.get_close_matches(name, known, n=1) if path == "$" else []
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return InvalidOptions(f"unknown option {name!r}{_inside(path)}{hint}", path=f"{path}.{name}")
+    if text.startswith("Invalid enum value"):
+        text = "Invalid enum value"  # and not which: a secret may have been put in the wrong place
     wrong = text[:1].lower() + text[1:]
     what = "a key of option" if in_key else "option"
     return InvalidOptions(f"{what} {path.removeprefix('$.')!r}: {wrong}", path=path)

@@ -190,7 +190,14 @@ class CommandRegistry(Generic[A]):
         Args:
             other: The registry; its `builtins` do not matter here.
             prefix: What their names begin with here.
+
+        Raises:
+            RegistrationError: It includes this one, or the prefix cannot begin a name.
         """
+        if prefix and not _is_name(prefix):
+            raise RegistrationError(f"{prefix!r} cannot be the beginning of a name")
+        if self in other._tree():  # noqa: SLF001 - one of our own kind
+            raise RegistrationError("a registry cannot include itself")
         self._included.append((other, prefix))
 
     def around(self, hook: Callable[[Context[A]], AbstractAsyncContextManager[object]], /) -> Hook:
@@ -205,7 +212,8 @@ class CommandRegistry(Generic[A]):
         """Return what every name stands for, aliases included.
 
         Raises:
-            RegistrationError: A name is taken twice, or a signature cannot be compiled.
+            RegistrationError: A name is taken twice, a built-in command that was asked for does
+                not exist, or a signature cannot be compiled.
         """
         table: dict[str, Command] = {}
         for command in self:
@@ -213,6 +221,13 @@ class CommandRegistry(Generic[A]):
                 if name in table:
                     raise RegistrationError(f"command {name!r} is registered twice")
                 table[name] = command
+        unknown = (
+            set()
+            if builtins is None or self.builtins is None
+            else self.builtins - {command.name for command in builtins}
+        )
+        if unknown:
+            raise RegistrationError(f"there is no built-in command {min(unknown)!r}")
         for command in builtins or ():
             if self.builtins is None or command.name in self.builtins:
                 table.setdefault(command.name, replace(command, hooks=(*self._hooks, *command.hooks)))
@@ -236,6 +251,11 @@ class CommandRegistry(Generic[A]):
     def _names(self) -> set[str]:
         return {name for command in self._commands.values() for name in (command.name, *command.aliases)}
 
+    def _tree(self) -> "Iterator[CommandRegistry[Any]]":
+        yield self
+        for other, _ in self._included:
+            yield from other._tree()  # noqa: SLF001 - one of our own kind
+
 
 def _check(command: Command) -> None:
     """Refuse what could never run, where its author sees the line.
@@ -244,12 +264,13 @@ def _check(command: Command) -> None:
         RegistrationError: As said.
     """
     function = inspect.unwrap(command.function)
-    if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+    is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    if not is_async or not inspect.isroutine(function):  # of a `partial` nobody can resolve the annotations
         raise RegistrationError(f"command {command.name!r} must be an async function or an async generator")
     if command.role not in _ROLES:
         raise RegistrationError(f"command {command.name!r}: role must be one of {', '.join(_ROLES)}")
     for name in (command.name, *command.aliases):
-        if not name or not name.isprintable() or any(char.isspace() for char in name):
+        if not _is_name(name):
             raise RegistrationError(f"{name!r} cannot be the name of a command")
     if command.endless and not command.streams:
         raise RegistrationError(f"command {command.name!r} is endless, so it must be an async generator")
@@ -258,6 +279,10 @@ def _check(command: Command) -> None:
             raise RegistrationError(
                 f"command {command.name!r}: option {parameter.name!r} is reserved: every command accepts it already"
             )
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and text.isprintable() and not any(char.isspace() for char in text)
 
 
 def _parameters(command: Command) -> list[inspect.Parameter]:
