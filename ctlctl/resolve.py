@@ -135,20 +135,21 @@ class _Options:
 
     def read(self, words: Sequence[str]) -> Invocation:
         """Return the command with the options that these words give it."""
-        free: list[str] = []
+        free: list[int] = []  # where the words without an option stand in what is shown
         rest = list(reversed(words))
+        only_words = False
         while rest:
             word = rest.pop()
-            if word == "--":
-                free += reversed(rest)
-                rest.clear()
+            if only_words or not word.startswith("--"):
+                free.append(len(self._shown))
+                self._shown.append(word)
+            elif word == "--":
+                only_words = True
             elif word == _WHOLE or word.startswith(f"{_WHOLE}="):
                 self._whole |= _object(self._value_of(word, rest))
                 self._shown += [_WHOLE, _BLANK]
-            elif word.startswith("--"):
-                self._option(word, rest)
             else:
-                free.append(word)
+                self._option(word, rest)
         self._fill(free)
         opts = self._whole | self._given
         missing = [name for name in self._required if name not in opts]
@@ -176,7 +177,7 @@ class _Options:
             self._given[name] = True
             self._shown.append(flag)
             return
-        self._set(name, self._value_of(word, rest), flag)
+        self._shown += [flag, self._set(name, self._value_of(word, rest))]
 
     def _property(self, name: str) -> str | None:
         for candidate in (name, name.replace("-", "_")):
@@ -192,8 +193,8 @@ class _Options:
             raise UsageError(f"{flag} needs a value")
         return rest.pop()
 
-    def _set(self, name: str, text: str, shown_as: str | None) -> None:
-        """Give an option a value; another one, if it is a list."""
+    def _set(self, name: str, text: str) -> str:
+        """Give an option a value, another one if it is a list; return what to show of it."""
         schema, definitions = self._properties.get(name, {}), self._definitions
         if is_list(schema, definitions):
             value = as_value(text, element_of(schema, definitions), definitions, _flag(name))
@@ -202,17 +203,16 @@ class _Options:
             raise UsageError(f"{_flag(name)} is given twice")
         else:
             self._given[name] = as_value(text, schema, definitions, _flag(name))
-        if shown_as:
-            self._shown.append(shown_as)
-        self._shown.append(_BLANK if self._is_secret(name) else text)
+        return _BLANK if self._is_secret(name) else text
 
-    def _fill(self, free: Sequence[str]) -> None:
+    def _fill(self, free: Sequence[int]) -> None:
         """Give further words to the required options, in order; a list takes all that are left."""
         waiting = [name for name in self._required if name not in self._given and name not in self._whole]
-        for word in free:
+        for position in free:
+            word = self._shown[position]
             if not waiting:
                 raise UsageError(f"{self._name} takes no further word {word!r}")
-            self._set(waiting[0], word, None)
+            self._shown[position] = self._set(waiting[0], word)
             if not is_list(self._properties.get(waiting[0]), self._definitions):
                 waiting.pop(0)
 

@@ -127,7 +127,7 @@ def test_more_words_are_resolved_by_describe(run: Run) -> None:
         {"cmd": "describe", "opts": {}, "deadline": 10.0},
         {
             "cmd": "vm_start",
-            "opts": {"cpus": 2, "name": "a b", "cli": "ctlctl vm start --cpus 2 'a b'"},
+            "opts": {"cpus": 2, "name": "a b", "cli": "ctlctl vm start 'a b' --cpus 2"},
             "deadline": 30.0,
         },
     ]

@@ -41,6 +41,7 @@ COMMANDS = [
     command("open", {"name": TEXT}, open=True),
     command("login", {"user": TEXT, "password": SECRET, "token": {"$ref": "#/$defs/Token"}}, ["user"],
             definitions={"Token": {"anyOf": [SECRET, {"type": "null"}]}, "Other": TEXT}),
+    command("enter", {"user": TEXT, "password": SECRET}, ["user", "password"]),
     command("watch", endless=True),
     command("list", streams=True),
     command("no_color", {"no_wait": FLAG, "wait": FLAG}),
@@ -182,13 +183,14 @@ def test_n6_secrets_do_not_get_into_the_command_line_that_others_see() -> None:
     words = ["login", "me", "--password", "hush", "--token=hush", "--opts", '{"x": "hush"}']
     shown = read(words).shown
     assert not any("hush" in word for word in shown)
-    assert shown == ["login", "--password", "***", "--token", "***", "--opts", "***", "me"]
+    assert shown == ["login", "me", "--password", "***", "--token", "***", "--opts", "***"]
+    assert read(["enter", "me", "hush"]).shown == ["enter", "me", "***"]
 
 
 def test_what_is_shown_otherwise() -> None:
-    assert read("copy a b --dry-run --level=5 --no-dry-run").shown == [
-        "copy", "--dry-run", "--level", "5", "--no-dry-run", "a", "b",
-    ]  # fmt: skip  # it is one line
+    assert read("job start x --after=y").shown == ["job", "start", "x", "--after", "y"]
+    words = ["copy", "a", "--dry-run", "--level=5", "b", "--no-dry-run"]
+    assert read(words).shown == ["copy", "a", "--dry-run", "--level", "5", "b", "--no-dry-run"]
 
 
 # -- describe
