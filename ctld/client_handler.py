@@ -20,6 +20,7 @@ from ctld.commands.registry import Command
 from ctld.commands.runtime import ServerView
 from ctld.errors import Cancelled
 from ctld.limits import Limits
+from ctld.ownership import current_owner
 from ctld.peer import Peer
 from ctld.version import VERSION
 from ctld.wire.codec import Codec
@@ -32,7 +33,13 @@ A = TypeVar("A", default=Any)
 
 
 class RequestInProgress(Sink, Protocol):
-    """The request that is being handled, as the handler needs it."""
+    """The request that is being handled, as the handler needs it.
+
+    Attributes:
+        dispatched: Whether it went through the dispatcher, which has asked the policy.
+    """
+
+    dispatched: bool
 
     @property
     def deadline(self) -> float | None:
@@ -50,7 +57,7 @@ class _Conversation(Protocol):
 
 
 current_request: Final[ContextVar[RequestInProgress | None]] = ContextVar("current_request", default=None)
-"""The request on whose behalf the running code acts; each has a context of its own."""
+"""The request that an override of `handle_cmd()` is about; within a command, its operation knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,9 @@ class ClientHandler(Generic[A]):
     has_authorize: ClassVar[bool] = False
     """Whether a subclass has a say about every command."""
 
+    has_handle_cmd: ClassVar[bool] = False
+    """Whether a subclass wraps the way of a request."""
+
     def __init__(self, site: Site, sock: socket.socket, peer: Peer) -> None:
         self.app: A = site.app
         self.server = site.server
@@ -99,6 +109,7 @@ class ClientHandler(Generic[A]):
         """Note whether the subclass wants to be asked, so that nobody else pays for it."""
         super().__init_subclass__(**kwargs)
         cls.has_authorize = cls.authorize is not ClientHandler.authorize
+        cls.has_handle_cmd = cls.handle_cmd is not ClientHandler.handle_cmd
 
     def make_codec(self) -> Codec:
         """Return the translation that this conversation is held in; a dialect has its own."""
@@ -147,6 +158,7 @@ class ClientHandler(Generic[A]):
         """
         sink = current_request.get()
         assert sink is not None, "handle_cmd() is called by the conversation"
+        sink.dispatched = True
         return await self._site.dispatcher.run(
             self.peer,
             request.cmd,
@@ -193,7 +205,7 @@ class ClientHandler(Generic[A]):
         Raises:
             Cancelled: No request is being handled.
         """
-        sink = current_request.get()
+        sink = current_request.get() or getattr(current_owner.get(), "sink", None)
         if sink is None:
             raise Cancelled("no request is being handled here")
         await sink.send_progress(Progress(message))

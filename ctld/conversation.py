@@ -13,9 +13,10 @@ import logging
 from typing import Any, Final
 
 from ctld.client_handler import ClientHandler, current_request
-from ctld.commands.dispatch import Dispatcher, require_role
+from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
+from ctld.commands.permission import require_role
 from ctld.connection import Connection
 from ctld.errors import (
     BadRequest,
@@ -170,11 +171,23 @@ class Conversation:
         if exchange.deadline is not None and asyncio.get_running_loop().time() >= exchange.deadline:
             return Failure(f"{request.cmd[:200]} had to wait too long", DeadlineExceeded.code)
         exchange.task = asyncio.current_task()
-        token = current_request.set(exchange)
+        handler = self.handler
+        token = current_request.set(exchange) if handler.has_handle_cmd else None
         try:
-            outcome = await self.handler.handle_cmd(request)
-            if exchange.operation is None and type(outcome) is Reply:
-                self._check_bypass(request)
+            if token is None:
+                # What the default handle_cmd() does, without the detour.
+                outcome = await self._dispatcher.run(
+                    handler.peer,
+                    request.cmd,
+                    request.options,
+                    exchange,
+                    stream=request.stream,
+                    detach=request.detach,
+                    deadline=exchange.deadline,
+                )
+            else:
+                outcome = await handler.handle_cmd(request)
+                self._check_outcome(exchange, outcome)
         except CommandFailed as exc:
             outcome = failure_of(exc)
         except asyncio.CancelledError:
@@ -184,20 +197,26 @@ class Conversation:
         except Exception as exc:  # noqa: BLE001 - the boundary: a handler's handle_cmd() may have any defect
             outcome = failure_of(internal_error(logger, f"handle_cmd() of {request.cmd[:200]!r}", exc))
         finally:
-            current_request.reset(token)
-        await exchange.settle()
-        if type(outcome) is Reply or (type(outcome) is Failure and outcome.message):
-            return outcome
-        what = f"handle_cmd() of {request.cmd[:200]!r} returned {type(outcome).__name__}, or no message"
-        return failure_of(internal_error(logger, what, None))
+            if token is not None:
+                current_request.reset(token)
+        if exchange.cancel_sent:
+            await exchange.settle()
+        return outcome
 
-    def _check_bypass(self, request: Request) -> None:
-        """Hold what a handler answers by itself to the role that it needs (N7).
+    def _check_outcome(self, exchange: Exchange, outcome: object) -> None:
+        """Hold what an override of `handle_cmd()` returns to the contract (N7).
 
         Raises:
-            Denied: The peer does not have it.
+            Denied: It answered by itself, and the peer does not have the role for that.
+            InternalError: It returned something else, or a failure without a message.
         """
-        require_role(self._dispatcher.runtime, self.handler.peer, "admin", request.cmd[:200])
+        what = exchange.request.cmd[:200]
+        if type(outcome) is Reply:
+            if not exchange.dispatched:
+                require_role(self._dispatcher.runtime, self.handler.peer, "admin", what)
+        elif type(outcome) is not Failure or not outcome.message:
+            returned = f"handle_cmd() of {what!r} returned {type(outcome).__name__}, or no message"
+            raise internal_error(logger, returned, None)
 
     def _conclude(self, exchange: Exchange, outcome: Reply | Failure, *, more: bool) -> None:
         """Send the final message of a request."""

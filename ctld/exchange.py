@@ -37,17 +37,18 @@ class Exchange:
     It is the sink of the command that serves it.
     """
 
-    __slots__ = ("_cancel_sent", "_conversation", "deadline", "interruption", "operation", "request", "size", "task")
+    # One is made for every request, and few of them ever change any of this.
+    size = 0  # bytes of input that it holds on to
+    deadline: float | None = None
+    operation: Operation[Any] | None = None
+    interruption: CommandFailed | None = None
+    task: asyncio.Task[Any] | None = None
+    cancel_sent = False
+    dispatched = False
 
     def __init__(self, conversation: Parties, request: Request | Invalid) -> None:
         self._conversation = conversation
         self.request: Any = request
-        self.size = 0  # bytes of input that it holds on to
-        self.deadline: float | None = None
-        self.operation: Operation[Any] | None = None
-        self.interruption: CommandFailed | None = None
-        self.task: asyncio.Task[Any] | None = None
-        self._cancel_sent = False
 
     @property
     def authorize(self) -> Authorize | None:
@@ -93,13 +94,13 @@ class Exchange:
         elif self.interruption is None:
             self.interruption = reason
             if self.task is not None:
-                self._cancel_sent = True
+                self.cancel_sent = True
                 self.task.cancel()
 
     async def settle(self) -> None:
         """Take back a cancellation of the task, delivered or not, so that it can go on."""
-        if self._cancel_sent and self.task is not None:
-            self._cancel_sent = False
+        if self.cancel_sent and self.task is not None:
+            self.cancel_sent = False
             try:
                 await asyncio.sleep(0)
             except asyncio.CancelledError:

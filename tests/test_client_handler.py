@@ -170,6 +170,20 @@ async def test_n7_handle_cmd_may_wrap_super(tmp_path: Path) -> None:
         assert (await client.receive())["code"] == "unknown-command"
 
 
+async def test_n7_a_wrapper_may_pass_on_what_is_detached(tmp_path: Path) -> None:
+    class Wrapping(ctld.ClientHandler):
+        async def on_connect(self) -> None:
+            self.peer = replace(self.peer, role="observe")
+
+        async def handle_cmd(self, request: ctld.Request, /) -> ctld.Reply | ctld.Failure:
+            return await super().handle_cmd(request)
+
+    async with serving(tmp_path, with_echo(), handler=Wrapping) as served:
+        client = await served.connect()
+        answer = await client.ask("echo", {"value": "x"}, detach=True)
+        assert (await client.ask("op_wait", {"id": answer["response"]["operation"]}))["response"] == "x"
+
+
 class Bypassing(ctld.ClientHandler):
     async def handle_cmd(self, request: ctld.Request, /) -> ctld.Reply | ctld.Failure:
         if request.cmd == "own":

@@ -49,6 +49,11 @@ class Sink(Protocol):
         """The version that the client was told."""
         ...
 
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task that serves the request, where it is known."""
+        ...
+
     async def send_progress(self, update: Progress) -> None:
         """Pass on a progress message; waits while the client is slow, never fails if it is gone."""
         ...
@@ -71,6 +76,7 @@ class _NoSink:
 
     authorize: Authorize | None = None
     server_version: str | None = None
+    task: asyncio.Task[Any] | None = None
 
     async def send_progress(self, update: Progress) -> None:
         """Drop it; watchers read the operation."""

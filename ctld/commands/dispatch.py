@@ -20,6 +20,7 @@ import msgspec
 from ctld.commands.context import NO_SINK, Context, Sink
 from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
+from ctld.commands.permission import denial, require_role
 from ctld.commands.registry import Command
 from ctld.commands.runtime import Runtime
 from ctld.errors import (
@@ -27,17 +28,16 @@ from ctld.errors import (
     Cancelled,
     CommandFailed,
     DeadlineExceeded,
-    Denied,
     ShuttingDown,
     TooLarge,
     UnknownCommand,
 )
 from ctld.ownership import current_owner
-from ctld.peer import Peer, Role
+from ctld.peer import Peer
 from ctld.wire.jsontext import encode
 from ctld.wire.messages import Failure, Item, Reply, as_mapping
 
-__all__ = ["Dispatcher", "require_role"]
+__all__ = ["Dispatcher"]
 
 logger = logging.getLogger("ctld.commands")
 
@@ -114,7 +114,8 @@ class Dispatcher:
         if detach:
             return Reply({"operation": self._start(peer, command, decoded, decoded.cli, deadline).id})
         operation = self.runtime.operations.start(command.name, peer, command.role, decoded.cli)
-        operation.task = asyncio.current_task()
+        operation.task = sink.task or asyncio.current_task()
+        operation.sink = sink
         operation.on_disconnect = command.on_disconnect
         context: Context[Any] = Context(
             self, self.runtime, command, operation, peer, sink, deadline=deadline, wants_progress=decoded.wants_progress
@@ -139,7 +140,7 @@ class Dispatcher:
     ) -> Any:
         """Run a command as a part of another one; see `Context.call()`."""
         command, arguments = self._bind(target, args, opts)
-        nested = Context[Any](
+        nested: Context[Any] = Context(
             self,
             self.runtime,
             command,
@@ -197,7 +198,7 @@ class Dispatcher:
     ) -> Operation[Any]:
         operation = self.runtime.operations.start(command.name, peer, command.role, cli)
         operation.detached = True
-        context = Context[Any](self, self.runtime, command, operation, peer, NO_SINK, deadline=deadline)
+        context: Context[Any] = Context(self, self.runtime, command, operation, peer, NO_SINK, deadline=deadline)
         operation.task = asyncio.get_running_loop().create_task(
             self._execute(context, arguments, stream=False), name=f"operation {operation.id} {command.name}"
         )
@@ -254,26 +255,6 @@ class Dispatcher:
                 return await _send_items(context, called)
             return await _collect(called, self.runtime.limits.max_line)
         return None  # a hook has swallowed the error of its command
-
-
-def require_role(runtime: Runtime, peer: Peer, role: Role, what: str) -> None:
-    """Refuse a peer that does not have a role.
-
-    Raises:
-        Denied: The peer may not; the error names the role and how to get it.
-    """
-    if not runtime.policy.decide(peer, role).allowed:
-        raise denial(runtime, peer, role, what)
-
-
-def denial(runtime: Runtime, peer: Peer, role: Role, what: str) -> Denied:
-    """Return the error that tells a peer which role it lacks, and what to do about it (N3)."""
-    decision = runtime.policy.decide(peer, role)
-    return Denied(
-        f"{what} needs the role {role}, and you have {decision.role}: {decision.remedy}",
-        role=role,
-        remedy=decision.remedy,
-    )
 
 
 def _only_failure(exception: Exception) -> CommandFailed | None:

@@ -44,34 +44,28 @@ class Operation(Generic[T]):
         detached: Whether it runs on its own, so that its result is kept for those who ask.
         on_disconnect: What a vanished client means for it.
         task: The task that runs it, or that its client's other requests share.
+        sink: Where its messages go, while a client waits for it.
         seq: The number of its latest progress message.
         cancel_sent: Whether the task has been told of an interruption.
     """
 
-    __slots__ = (
-        "_changed",
-        "_error",
-        "_interruption",
-        "_progress_kept",
-        "_result",
-        "_shields",
-        "_stop_event",
-        "_stop_requested",
-        "_table",
-        "_updates",
-        "cancel_sent",
-        "cli",
-        "command",
-        "detached",
-        "number",
-        "on_disconnect",
-        "peer",
-        "role",
-        "seq",
-        "started",
-        "state",
-        "task",
-    )
+    # One is made for every request, and few of them ever change any of this: defaults of the
+    # class cost nothing there.
+    state: State = "running"
+    detached = False
+    on_disconnect = "continue"
+    task: asyncio.Task[Any] | None = None
+    sink: Any = None
+    seq = 0
+    cancel_sent = False
+    _updates: deque[Progress] | None = None
+    _changed: asyncio.Event | None = None
+    _result: Any = None
+    _error: CommandFailed | None = None
+    _interruption: CommandFailed | None = None
+    _shields = 0
+    _stop_requested = False
+    _stop_event: asyncio.Event | None = None
 
     def __init__(self, table: "OperationTable", number: int, command: str, peer: Peer, role: Role, cli: str) -> None:
         self.number = number
@@ -80,22 +74,7 @@ class Operation(Generic[T]):
         self.role: Role = role
         self.cli = cli
         self.started = time.monotonic()
-        self.state: State = "running"
-        self.detached = False
-        self.on_disconnect = "continue"
-        self.task: asyncio.Task[Any] | None = None
-        self.seq = 0
-        self.cancel_sent = False
         self._table = table
-        self._progress_kept = table.progress_kept
-        self._updates: deque[Progress] | None = None
-        self._changed: asyncio.Event | None = None
-        self._result: Any = None
-        self._error: CommandFailed | None = None
-        self._interruption: CommandFailed | None = None
-        self._shields = 0
-        self._stop_requested = False
-        self._stop_event: asyncio.Event | None = None
 
     @property
     def id(self) -> str:
@@ -183,7 +162,7 @@ class Operation(Generic[T]):
     def note(self, update: Progress) -> None:
         """Keep a progress message for those who watch."""
         if self._updates is None:
-            self._updates = deque(maxlen=self._progress_kept)
+            self._updates = deque(maxlen=self._table.progress_kept)
         self._updates.append(update)
         if self._changed is not None:
             self._changed.set()
@@ -257,7 +236,8 @@ class OperationTable:
     def start(self, command: str, peer: Peer, role: Role = "admin", cli: str = "") -> Operation[Any]:
         """Make the entry of a command that begins."""
         self.started = number = self.started + 1
-        operation = self._running[number] = Operation[Any](self, number, command, peer, role, cli)
+        operation: Operation[Any]
+        operation = self._running[number] = Operation(self, number, command, peer, role, cli)
         return operation
 
     def ended(self, operation: Operation[Any]) -> None:

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import msgspec
 
 from ctld.commands.context import Context
-from ctld.commands.dispatch import require_role
 from ctld.commands.operation import Operation, State
 from ctld.commands.options import Option
+from ctld.commands.permission import require_role
 from ctld.commands.registry import CommandRegistry
 from ctld.peer import Peer
 
