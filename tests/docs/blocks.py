@@ -9,7 +9,8 @@ What a block is for follows from its language:
   says that it is ready, and at the end of the page it has to stop cleanly.  Each command has
   a shell of its own, but `export NAME=VALUE` holds for the rest of the page.
 * `wire` is a conversation with the daemon of the page: `-->` is sent, `<--` comes back.
-* `sh` is what a reader does to this checkout: each line has to be a `make` target that exists.
+* `sh` is what a reader does to this checkout: each line is a `make` target that exists, or
+  steps into the environment that `make` has made.
 * `text` and `json` are for the eye; `json` has to be JSON.
 
 `<!-- run: COMMAND -->` is a console line that the reader does not see.  One page is one
@@ -235,6 +236,8 @@ class Page:
 
     def check_targets(self, code: str) -> None:
         for line in filter(None, code.splitlines()):
+            if line == ". .venv/bin/activate":
+                continue
             if not line.startswith("make "):
                 raise BlockFailed(f"{line!r} is no call of make")
             target = line.partition("#")[0].split()[1:]
