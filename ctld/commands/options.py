@@ -20,7 +20,7 @@ from ctld.errors import BadSyntax, InvalidOptions, LocalProtocolError, Registrat
 from ctld.secret import SECRET_SCHEMA, Secret, dec_hook, has_secrets
 from ctld.wire.jsontext import encode
 
-__all__ = ["RESERVED", "SESSION_OPTIONS", "Option", "OptionSet", "json_schema"]
+__all__ = ["RESERVED", "SESSION_OPTIONS", "Decoded", "Option", "OptionSet", "json_schema"]
 
 RESERVED: Final = ("cli", "progress", "manipulation_lock")
 """Options that every command accepts, and that none may declare (native protocol, N2)."""
@@ -117,9 +117,16 @@ class OptionSet:
                 return Decoded(self, self._defaults)
             return Decoded(self, self._convert(options))
         except msgspec.ValidationError as exc:
-            raise _invalid(exc, self._known) from exc
+            raise self._invalid(exc) from exc
         except (msgspec.DecodeError, ValueError, RecursionError) as exc:
             raise BadSyntax("syntax error, expected a valid JSON") from exc
+
+    def _invalid(self, problem: msgspec.ValidationError, root: str = "$") -> InvalidOptions:
+        error = _invalid(problem, self._known, root)
+        if self.has_secrets and (cut := error.message.find(": invalid enum value ")) >= 0:
+            # Not which value: a secret may have been put in the wrong place.
+            return InvalidOptions(f"{error.message[:cut]}: invalid enum value", **error.fields)
+        return error
 
     def declared(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that are the command's own, without those that every command accepts."""
@@ -142,7 +149,7 @@ class OptionSet:
             try:
                 typed[name] = msgspec.convert(value, self._rest_type, str_keys=True, dec_hook=_decode_special)
             except msgspec.ValidationError as exc:
-                raise _invalid(exc, self._known, f"$.{name}") from exc
+                raise self._invalid(exc, f"$.{name}") from exc
         return typed
 
     def _convert(self, options: Mapping[str, Any]) -> Any:
@@ -155,7 +162,7 @@ class OptionSet:
             rest = {key: value for key, value in given.items() if key not in self._known}
             return Decoded(self, self._convert(known), self._typed(rest))
         except msgspec.ValidationError as exc:
-            raise _invalid(exc, self._known) from exc
+            raise self._invalid(exc) from exc
         except (msgspec.DecodeError, ValueError, RecursionError) as exc:
             raise BadSyntax("syntax error, expected a valid JSON") from exc
 
@@ -320,8 +327,6 @@ def _invalid(problem: msgspec.ValidationError, known: frozenset[str], root: str 
         close = difflib.get_close_matches(name, known, n=1) if path == "$" else []
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return InvalidOptions(f"unknown option {name!r}{_inside(path)}{hint}", path=f"{path}.{name}")
-    if text.startswith("Invalid enum value"):
-        text = "Invalid enum value"  # and not which: a secret may have been put in the wrong place
     wrong = text[:1].lower() + text[1:]
     what = "a key of option" if in_key else "option"
     return InvalidOptions(f"{what} {path.removeprefix('$.')!r}: {wrong}", path=path)

@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from ctld.errors import LocalProtocolError
+from ctld.secret import BLANK, Secret
 
 __all__ = ["MAX_NESTING", "decode_deep", "encode", "is_suspect"]
 
@@ -88,12 +89,14 @@ def _to_builtins(value: object) -> Any:
 
 
 def _plain(value: object) -> Any:
-    """Stand in for what neither library knows: subclasses of builtins, paths, and text that is JSON already."""
+    """Stand in for what neither library knows: subclasses of builtins, paths, secrets, text that is JSON already."""
     for base, convert in _BUILTINS.items():
         if isinstance(value, base):
             return convert(value)
     if isinstance(value, PurePath):
         return str(value)
+    if isinstance(value, Secret):
+        return BLANK
     if isinstance(value, msgspec.Raw):
         return msgspec.json.decode(value)
     raise TypeError(f"a {type(value).__name__} has no place in JSON")
