@@ -199,10 +199,11 @@ class Operation(Generic[T]):
             for update in [update for update in self._updates or () if update.seq > since]:
                 since = update.seq
                 yield update
+            if self.latest.seq > since:
+                continue  # they came while the consumer was busy
             if self.finished:
                 return
-            if self.seq <= since:
-                await self._change()
+            await self._change()
 
     def _cancel_task(self) -> None:
         if self.task is not None and not self.cancel_sent:
@@ -255,7 +256,7 @@ class OperationTable:
         """
         self._forget()
         boot, _, number = operation_id.partition("-")
-        if boot == self.boot and number.isdecimal() and len(number) < 20:
+        if boot == self.boot and number.isascii() and number.isdecimal() and len(number) < 20:
             with contextlib.suppress(KeyError):
                 return self._running[int(number)]
             with contextlib.suppress(KeyError):

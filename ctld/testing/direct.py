@@ -100,6 +100,7 @@ class _Recorder:
 
     authorize: Authorize | None = None
     server_version: str | None = VERSION
+    task: asyncio.Task[Any] | None = None
 
     def __init__(self) -> None:
         self.updates: list[Progress] = []

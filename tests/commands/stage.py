@@ -20,6 +20,8 @@ ROOT = Peer(name="root", role="admin", uid=0, transport="unix")
 class Sink:
     """The client's end: keeps what it is sent, and can be slow."""
 
+    task = None
+
     def __init__(self, authorize=None, server_version="7.0"):
         self.authorize = authorize
         self.server_version = server_version
