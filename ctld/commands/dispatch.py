@@ -44,6 +44,9 @@ logger = logging.getLogger("ctld.commands")
 # What a peer calls a command is repeated to it, and logged; a name is no place for a novel.
 _MAX_NAME_SHOWN: Final = 200
 
+# Of a command that ended with its task, or let somebody else's cancellation through.
+_CANCELLED: Final = Cancelled("the command was cancelled")
+
 # A stream that nobody is slow to read must not keep the loop from everybody else for longer.
 _ITEMS_PER_TURN: Final = 256
 
@@ -215,7 +218,7 @@ class Dispatcher:
         token = current_owner.set(operation)
         task = operation.task
         result: Any = None
-        error: CommandFailed | None = Cancelled(f"{operation.command} was cancelled")
+        error: CommandFailed | None = _CANCELLED
         try:
             if context.command.hooks or context.command.streams:
                 result = await self._invoke(context, arguments, stream)
