@@ -30,6 +30,9 @@ _SWEEPS_PER_TIMEOUT: Final = 4
 _SWEEP_MIN: Final = 0.02
 _SWEEP_MAX: Final = 15.0
 
+# Seconds between two log lines about refused clients; `status` counts them all.
+_QUIET: Final = 10.0
+
 
 class Client:
     """One connected client, as the server keeps it.
@@ -98,6 +101,7 @@ class Reception:
         self._clients: dict[int, Client] = {}
         self._accepted = 0
         self._refused = 0
+        self._quiet_until = 0.0
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._on_gone: list[Callable[[], None]] = []
 
@@ -121,9 +125,8 @@ class Reception:
             logger.exception("! a handler cannot be made")
             return
         if not self._admission.admit(peer.uid):
-            self._refused += 1
-            self._refusals.refuse(sock, self.refusal(handler, "too many connections"))
-            logger.warning("! %s on %s refused: too many connections", peer, endpoint.address)
+            self._refuse(peer, endpoint)
+            self._refusals.refuse(sock, self.refusal(handler, endpoint, "too many connections"))
             return
         connection = Connection(sock, endpoint.transport, codec, self._limits, self._budget, self._watch)
         conversation = Conversation(connection, handler, site.dispatcher, self._limits)
@@ -142,13 +145,16 @@ class Reception:
         """Turn a client away for whom there is no descriptor; its socket is closed at once."""
         self._refused += 1
         handler = handler_type(site, sock, self._identify(endpoint, sock))
-        refuse_at_once(sock, self.refusal(handler, "out of file descriptors"))
+        refuse_at_once(sock, self.refusal(handler, endpoint, "out of file descriptors"))
 
-    def refusal(self, handler: ClientHandler[Any], reason: str) -> bytes:
+    def refusal(self, handler: ClientHandler[Any], endpoint: Endpoint, reason: str) -> bytes:
         """Return the only bytes that a client gets who is not admitted.
 
-        Clients of version 1 take the first message for the banner, whatever it is.
+        Clients of version 1 take the first message for the banner, whatever it is.  To say
+        something over TLS takes a handshake, which is more than a client gets who is refused.
         """
+        if endpoint.transport == "tls":
+            return b""
         codec = handler.make_codec()
         banner = handler.banner()
         if banner is not None:
@@ -186,6 +192,14 @@ class Reception:
             self._sweep_timer = None
         self._refusals.close_all()
         self._watch.close()
+
+    def _refuse(self, peer: Peer, endpoint: Endpoint) -> None:
+        """Count a client that is refused; log the first of a series, since a flood must not fill the log."""
+        self._refused += 1
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            logger.warning("! %s on %s refused: too many connections", peer, endpoint.address)
 
     def _identify(self, endpoint: Endpoint, sock: socket.socket) -> Peer:
         return self._with_role(endpoint, self._credentials.peer_of(sock, endpoint.transport))
