@@ -6,7 +6,8 @@ closes it in silence; a failure writes `STEP ERRNO TEXT` first.
 
 The order matters: limits may be raised and priority gained while we are still root; the
 terminal is ours to take before the user changes; the kernel forgets the wish to die with
-the parent when credentials change, so it comes last.
+the parent when credentials change, so it comes last; and when the daemon has died while we
+prepared, nothing is started at all.
 """
 
 import marshal
@@ -54,7 +55,7 @@ def main(plan_fd: int, status_fd: int) -> None:
     os.set_inheritable(status_fd, False)
     with open(plan_fd, "rb") as file:
         plan: Plan = marshal.load(file)  # noqa: S302 - written by our own parent into a memfd
-    for step in (_limit, _set_priority, _take_terminal, _change_user, _bind_to_parent, _execute):
+    for step in (_limit, _set_priority, _take_terminal, _change_user, _bind_to_parent, _check_parent, _execute):
         try:
             step(plan)
         except (OSError, ValueError, MemoryError) as error:
@@ -100,8 +101,12 @@ def _bind_to_parent(plan: Plan) -> None:
         libc: Any = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, plan["death_signal"], 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
-        if os.getppid() != plan["parent"]:  # it died before we asked
-            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _check_parent(plan: Plan) -> None:
+    # A daemon that died meanwhile, or before we asked to die with it, knows nothing of us, and neither will the next.
+    if os.getppid() != plan["parent"]:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _execute(plan: Plan) -> None:

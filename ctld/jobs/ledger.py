@@ -1,0 +1,136 @@
+"""Which processes run for which job, on disk: what a daemon that was killed leaves to the next.
+
+Theory of operation.  Each process has one small file.  It is written twice: before the
+start, with a random token that the child gets in its environment, and after it, with pid and
+start time.  A daemon killed in between leaves a file with a token only, and the next one
+looks for the token in `/proc`: whatever the moment, no process is lost, so none is doubled.
+A file is replaced atomically but not synced: it has to outlive the daemon, not the machine,
+as the boot id in it says.
+"""
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ctld.processes import ProcessIdentity
+
+__all__ = ["TOKEN_VARIABLE", "Entry", "Ledger"]
+
+logger = logging.getLogger("ctld.jobs")
+
+TOKEN_VARIABLE: Final = "CTLD_TOKEN"  # noqa: S105 - it names a process and protects nothing
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one process.
+
+    Attributes:
+        job: The job's name.
+        index: The number of the process within the job.
+        token: What the child has in its environment.
+        digest: What it runs, so that a changed job is noticed.
+        stop_signal: What asks it to stop.
+        stop_time: Seconds that it gets to stop.
+        identity: Which process it is; None: it was about to be started.
+        stopping: Whether it had been asked to stop.
+        again: Whether it was to start again after that.
+        budget: How many restarts were left.
+        restarts: How many there had been.
+    """
+
+    job: str
+    index: int
+    token: str
+    digest: str
+    stop_signal: int
+    stop_time: float
+    identity: ProcessIdentity | None = None
+    stopping: bool = False
+    again: bool = False
+    budget: int = 0
+    restarts: int = 0
+
+    def find(self) -> ProcessIdentity | None:
+        """Return the process if it still lives."""
+        if self.identity is not None:
+            return self.identity if self.identity.is_current() else None
+        return _find_token(self.token)
+
+
+class Ledger:
+    """The directory of the entries; nobody but the daemon's user may write there."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory)
+
+    def open(self) -> None:
+        """Make the directory if need be.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.chmod(0o700)
+
+    def write(self, entry: Entry) -> None:
+        """Note what is known of a process.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        path = self._path(entry.job, entry.index)
+        draft = path.with_suffix(".new")
+        draft.write_bytes(msgspec.json.encode(entry))
+        draft.replace(path)
+
+    def forget(self, job: str, index: int) -> None:
+        """Drop the entry of a process that is gone."""
+        self._path(job, index).unlink(missing_ok=True)
+
+    def entries(self) -> list[Entry]:
+        """Return what an earlier daemon has noted; what cannot be read is logged and dropped."""
+        found = []
+        for path in sorted(self._directory.glob("*.json")):
+            try:
+                found.append(msgspec.json.decode(path.read_bytes(), type=Entry))
+            except (OSError, msgspec.DecodeError) as error:
+                logger.warning("the record of a process cannot be read: %s: %s", path, error)
+                path.unlink(missing_ok=True)
+        return found
+
+    def _path(self, job: str, index: int) -> Path:
+        # A job's name may be longer than a file's.
+        name = hashlib.sha256(f"{job} {index}".encode()).hexdigest()[:32]
+        return self._directory / f"{name}.json"
+
+
+def _find_token(token: str) -> ProcessIdentity | None:
+    """Find the oldest session leader that was started with a token in its environment."""
+    wanted = f"{TOKEN_VARIABLE}={token}".encode()
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal() and wanted in _environment_of(path):
+            pid = int(path.name)
+            identity = ProcessIdentity.of(pid)
+            # Its descendants inherit the token, but were started later.
+            if identity is not None and _leads_session(pid):
+                found.append(identity)
+    return min(found, key=lambda identity: identity.started, default=None)
+
+
+def _environment_of(path: Path) -> list[bytes]:
+    try:
+        return (path / "environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
+
+
+def _leads_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
