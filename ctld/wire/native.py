@@ -34,7 +34,7 @@ from ctld.wire.messages import (
     RequestId,
 )
 
-__all__ = ["FEATURES", "MAX_ID_BYTES", "PROTOCOL", "SYNTAX_MESSAGE", "NativeCodec", "is_request_id", "parse_line"]
+__all__ = ["FEATURES", "MAX_ID_BYTES", "PROTOCOL", "SYNTAX_MESSAGE", "NativeCodec", "is_ordinary", "is_request_id", "parse_line"]
 
 PROTOCOL: Final = 2
 
