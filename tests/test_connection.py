@@ -17,7 +17,6 @@ from ctld.wire.messages import Invalid, Item, Reply, Request
 from ctld.wire.native import NativeCodec
 from tests.native import until
 
-
 DEFAULT = Limits()
 
 
