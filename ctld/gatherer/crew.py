@@ -150,8 +150,11 @@ class Crew:
             await self._slots.acquire()
         while self._idle:
             self._start(self._idle.pop().stop())
+        for _ in range(self._profile.workers):  # for who closes once more
+            self._slots.release()
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            done, _ = await asyncio.wait(self._tasks)
+            self._tasks -= done
 
     def _refuse(self) -> None:
         if self._closing:
@@ -208,8 +211,8 @@ class Crew:
             self._slots.release()
 
     def _put_back(self, worker: WorkerProcess) -> None:
-        if worker not in self._workers:
-            return
+        if worker.failure:
+            return  # it has ended, or is about to
         profile = self._profile
         if worker.retired or worker.requests >= profile.max_requests or worker.resident > profile.max_resident:
             self._start(worker.stop())

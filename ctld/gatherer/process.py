@@ -17,7 +17,6 @@ import logging
 import os
 import signal
 import termios
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -59,6 +58,7 @@ class WorkerProcess:
         stuck: It did not answer the last probe.
         retired: It may be in the middle of something; stop it, and ask another.
         failure: How it ended, or why it was killed; None while it can be asked.
+        ended_well: It has ended, because we wanted it to.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class WorkerProcess:
         self.stuck = False
         self.retired = False
         self.failure: WorkerFailed | None = None
+        self.ended_well = False
         self._child = child
         self._profile = profile
         self._patience = patience
@@ -77,10 +78,11 @@ class WorkerProcess:
         self._reader: ReplyReader[Any] | None = None
         self._answer: asyncio.Future[Answer[Any] | WorkerFailed] | None = None
         self._unsent = b""
-        self._probes: deque[asyncio.Future[bool]] = deque()
+        self._probes: set[asyncio.Future[bool]] = set()
         self._said = bytearray()  # the tail of its stderr
         self._line = bytearray()  # the line that it has not completed there
         self._stopping = False
+        self._gone: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
     async def start(
@@ -124,11 +126,6 @@ class WorkerProcess:
     def busy(self) -> bool:
         """Whether it has a request."""
         return self._reader is not None
-
-    @property
-    def ended_well(self) -> bool:
-        """Whether it has ended, and because it was told to."""
-        return self._stopping and self._child.status is not None
 
     @property
     def resident(self) -> int:
@@ -177,7 +174,7 @@ class WorkerProcess:
         if self.failure:
             return False
         sign: asyncio.Future[bool] = self._loop.create_future()
-        self._probes.append(sign)
+        self._probes.add(sign)
         self._signal(signal.SIGUSR1)
         try:
             async with asyncio.timeout(self._patience.probe):
@@ -185,42 +182,38 @@ class WorkerProcess:
         except TimeoutError:
             alive = False
         finally:
-            if sign in self._probes:
-                self._probes.remove(sign)
+            self._probes.remove(sign)
         self.stuck = not alive
         return alive
 
     async def stop(self) -> None:
         """End a worker that has no request: ask it to, and insist."""
-        self._stopping = True
-        if self._child.status is None:
-            self._send(b"exit\n")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience.grace):
-                    await self._child.wait()
-                    return
-            self._signal(signal.SIGTERM)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience.grace):
-                    await self._child.wait()
-                    return
+        self._stopping = self._stopping or self.failure is None
+        self._send(b"exit\n")
+        if await self._is_gone():
+            return
+        self._signal(signal.SIGTERM)
+        if not await self._is_gone():
             await self.kill()
 
     async def kill(self) -> None:
         """Kill it, and the command that it executes, which has a group of its own."""
         self._stopping = self._stopping or self.failure is None
         self._kill()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience.grace):
-                await self._child.wait()
-                return
+        if await self._is_gone():
+            return
         # It sleeps in the kernel, or belongs to somebody else.  It is not asked again, and hears
         # of the end by its pipes; whoever wants to know can see it.
         logger.error("gatherer worker %d cannot be killed", self.pid)
         self._break("cannot be killed")
         self._unwatch()
         self._child.release()
-        self._on_end(self)
+        self._let_go()
+
+    async def _is_gone(self) -> bool:
+        """Wait for its end, as long as the grace is."""
+        await asyncio.wait([self._gone], timeout=self._patience.grace)
+        return self._gone.done()
 
     def _kill(self) -> None:
         if self._child.status is not None:
@@ -310,12 +303,16 @@ class WorkerProcess:
         self._line = rest[-_MAX_TAIL:]
         for line in lines:
             if line == b"ALIVE":
-                if self._probes:
-                    self._probes.popleft().set_result(True)
+                self._answer_probes(alive=True)  # all: signals that come close together are one
             elif line == b"UNKNOWN COMMAND":
                 self._break("did not understand a request")
             elif not line.endswith(b"INTERRUPTED"):
                 logger.warning("gatherer worker %d says: %r", self.pid, bytes(line))
+
+    def _answer_probes(self, *, alive: bool) -> None:
+        for sign in self._probes:
+            if not sign.done():
+                sign.set_result(alive)
 
     def _send(self, data: bytes) -> None:
         if self._child.stdin is None:
@@ -348,7 +345,11 @@ class WorkerProcess:
             while descriptor is not None and self._read(descriptor, take):
                 pass
         self._unwatch()
+        self.ended_well = self._stopping
         self._break(f"ended: {status}", status=status.code, signal=status.signal)
-        while self._probes:
-            self._probes.popleft().set_result(False)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._answer_probes(alive=False)
+        self._gone.set_result(None)
         self._on_end(self)

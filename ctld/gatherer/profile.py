@@ -28,7 +28,7 @@ _IONICE_CLASS: Final = {"realtime": "1", "best-effort": "2", "idle": "3"}
 # Ids and patterns cannot be turned into something else by what is in the daemon's environment.
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[^\0]+$")]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[^\0]+\Z")]
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,13 +54,13 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
-    user: Name | int | None = None
-    group: Name | int | None = None
-    groups: tuple[Name | int, ...] | None = None
+    user: _Name | int | None = None
+    group: _Name | int | None = None
+    groups: tuple[_Name | int, ...] | None = None
     nice: Annotated[int, msgspec.Meta(ge=-20, le=19)] | None = None
-    ionice: Annotated[str, msgspec.Meta(pattern="^(idle|(best-effort|realtime):[0-7])$")] | None = None
+    ionice: Annotated[str, msgspec.Meta(pattern=r"^(idle|(best-effort|realtime):[0-7])\Z")] | None = None
     memory: Annotated[int, msgspec.Meta(ge=64 * _MIB)] | None = None
-    forbid: tuple[Name, ...] = ()
+    forbid: tuple[_Name, ...] = ()
     owner: tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]] | None = None
     max_output: Annotated[int, msgspec.Meta(ge=0)] | None = 16 * _MIB
     max_response: Annotated[int, msgspec.Meta(ge=4096)] = 64 * _MIB
@@ -68,7 +68,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_resident: Annotated[int, msgspec.Meta(ge=16 * _MIB)] = 256 * _MIB
     max_waiting: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 300.0
-    python: Name | None = None
+    python: _Name | None = None
 
     def arguments(self) -> tuple[str, ...]:
         """Return the start options of a worker."""
