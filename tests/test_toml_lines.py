@@ -4,7 +4,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctld.toml_lines import Path, line_of, toml_lines
@@ -188,6 +188,7 @@ def test_whatever_tomllib_accepts_has_all_its_paths(pieces):
     assert all(1 <= number <= text.count("\n") + 1 for number in lines.values())
 
 
+@settings(max_examples=40)  # each makes ten values
 @given(st.lists(st.tuples(st.integers(0, 3), value), max_size=10))
 def test_lines_are_the_ones_that_were_written(pieces):
     text, expected = "", {}
