@@ -112,8 +112,9 @@ class FrameReader:
         return Frame(type, bytes(payload))
 
     def take_rest(self) -> bytes:
-        """Return, and forget, what follows the last frame."""
-        first, self._first = self._first, b""
+        """Return, and forget, what follows the last whole frame."""
+        head, self._head = self._head, None
+        first, self._first = self._first if head is None else _HEADER.pack(*head), b""
         return first + self._buffer.take_all()
 
     @property

@@ -34,7 +34,16 @@ from ctld.wire.messages import (
     RequestId,
 )
 
-__all__ = ["FEATURES", "MAX_ID_BYTES", "PROTOCOL", "SYNTAX_MESSAGE", "NativeCodec", "is_ordinary", "is_request_id", "parse_line"]
+__all__ = [
+    "FEATURES",
+    "MAX_ID_BYTES",
+    "PROTOCOL",
+    "SYNTAX_MESSAGE",
+    "NativeCodec",
+    "is_ordinary",
+    "is_request_id",
+    "parse_line",
+]
 
 PROTOCOL: Final = 2
 
@@ -248,25 +257,31 @@ def parse_line(text: bytes | bytearray) -> Incoming | None:
 
     None means nothing at all: a wish to cancel what cannot be the id of a request.
     """
+    deep: Any = None
     try:
         if not text.isascii():
             text.decode()  # the options are not decoded here, but they must be UTF-8 too
         if is_suspect(text):
-            return _parse_value(decode_deep(text))
+            deep = decode_deep(text)
         if (b"cancel" in text or b"\\u" in text) and _decode_wish(text).cancel is not msgspec.UNSET:
-            return _parse_value(_decode_any(text))
+            return _parse_unusual(text, deep)
         request = _decode_request(text)
         # Raw, since it was decoded just now; what is no object is skipped unseen.
         if memoryview(cast("msgspec.Raw", request.options))[0] != _OPENING_BRACE:
-            return _parse_value(_decode_any(text))
+            return _parse_unusual(text, deep)
         return _checked(request)
     except msgspec.ValidationError:
-        return _parse_unusual(text)
-    except (ValueError, RecursionError, msgspec.DecodeError):
+        return _parse_unusual(text, deep)
+    except RecursionError:
+        return _parse_value(deep)  # too deep for this stack, and within our own bound
+    except (ValueError, msgspec.DecodeError):
         return Invalid("syntax", SYNTAX_MESSAGE)
 
 
-def _parse_unusual(text: bytes | bytearray) -> Incoming | None:
+def _parse_unusual(text: bytes | bytearray, deep: Any) -> Incoming | None:
+    """Return what a line means that is no ordinary request; `deep` is its value, if it is known already."""
+    if deep is not None:
+        return _parse_value(deep)
     try:
         value = _decode_any(text)
     except (ValueError, msgspec.DecodeError):  # a number that no float can hold, for one
