@@ -90,6 +90,9 @@ class ClientHandler(Generic[A]):
         opts: What `Server.listen(opts=...)` was given.
     """
 
+    dialect: ClassVar[str] = "native"
+    """The name of the protocol, for the audit log."""
+
     has_authorize: ClassVar[bool] = False
     """Whether a subclass has a say about every command."""
 

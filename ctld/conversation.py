@@ -12,7 +12,9 @@ import asyncio
 import logging
 from typing import Any, Final
 
+from ctld.callers import caller_details
 from ctld.client_handler import ClientHandler, current_request
+from ctld.commands.context import Origin
 from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
@@ -49,6 +51,7 @@ class Conversation:
         handler: The author's side.
         dispatcher: The way to the commands.
         limits: The bounds.
+        number: The number of the connection.
 
     Attributes:
         served: How many requests have been answered.
@@ -62,7 +65,9 @@ class Conversation:
         "_held",
         "_limits",
         "_linger",
+        "_number",
         "_open",
+        "_origin",
         "_running",
         "_stopping",
         "_wake",
@@ -72,7 +77,12 @@ class Conversation:
     )
 
     def __init__(
-        self, connection: Connection, handler: ClientHandler[Any], dispatcher: Dispatcher, limits: Limits
+        self,
+        connection: Connection,
+        handler: ClientHandler[Any],
+        dispatcher: Dispatcher,
+        limits: Limits,
+        number: int = 0,
     ) -> None:
         self.connection = connection
         self.handler = handler
@@ -88,6 +98,8 @@ class Conversation:
         self._ended = False
         self._stopping = False
         self._linger = limits.drain_timeout
+        self._number = number
+        self._origin: Origin | None = None
         handler.attach(self)
         connection.attach(self)
 
@@ -279,6 +291,15 @@ class Conversation:
     def idle(self) -> bool:
         """Whether no request is outstanding."""
         return self._running is None and not self._arrived and not self._by_id
+
+    @property
+    def origin(self) -> Origin:
+        """Where the requests come from; found out when somebody first writes it down."""
+        if self._origin is None:
+            caller = caller_details(self.handler.peer.pid)
+            number = str(self._number)
+            self._origin = Origin(number, self.handler.dialect, caller.loginuid, caller.executable)
+        return self._origin
 
     def running(self) -> list[Operation[Any]]:
         """Return the operations that run for this client."""

@@ -5,12 +5,12 @@ import logging
 from typing import Any, Protocol
 
 from ctld.client_handler import ClientHandler
-from ctld.commands.context import Authorize
+from ctld.commands.context import Authorize, Origin
 from ctld.commands.operation import Operation
 from ctld.connection import Connection
 from ctld.errors import Cancelled, CommandFailed
 from ctld.peer import Peer
-from ctld.wire.messages import Invalid, Item, Progress, Request
+from ctld.wire.messages import Invalid, Item, Progress, Reply, Request
 
 __all__ = ["Exchange", "Parties"]
 
@@ -28,6 +28,11 @@ class Parties(Protocol):
     @property
     def handler(self) -> ClientHandler[Any]:
         """The author's side."""
+        ...
+
+    @property
+    def origin(self) -> Origin:
+        """Where its requests come from."""
         ...
 
 
@@ -61,6 +66,11 @@ class Exchange:
         """The version that the client was told."""
         return self._conversation.handler.server_version()
 
+    @property
+    def origin(self) -> Origin:
+        """Where the request came from."""
+        return self._conversation.origin
+
     async def send_progress(self, update: Progress) -> None:
         """Send progress; waits while the client reads too slowly."""
         connection = self._conversation.connection
@@ -72,6 +82,13 @@ class Exchange:
         """Send an item; waits while the client reads too slowly."""
         connection = self._conversation.connection
         connection.send(item, self.request.id)
+        if connection.congested:
+            await connection.drained()
+
+    async def send_interim(self, reply: Reply) -> None:
+        """Send an answer that is not the last one; waits while the client reads too slowly."""
+        connection = self._conversation.connection
+        connection.send(reply, self.request.id)
         if connection.congested:
             await connection.drained()
 

@@ -129,8 +129,8 @@ class Reception:
             self._refusals.refuse(sock, self.refusal(handler, endpoint, "too many connections"))
             return
         connection = Connection(sock, endpoint.transport, codec, self._limits, self._budget, self._watch)
-        conversation = Conversation(connection, handler, site.dispatcher, self._limits)
         self._accepted += 1
+        conversation = Conversation(connection, handler, site.dispatcher, self._limits, self._accepted)
         client = Client(self._accepted, site, endpoint, conversation, self._loop.time())
         self._clients[client.number] = client
         client.task = self._loop.create_task(

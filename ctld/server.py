@@ -7,6 +7,7 @@ end then is left behind.  Everybody who waits for an answer gets one.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import platform
@@ -14,13 +15,15 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextvars import copy_context
 from os import PathLike
+from pathlib import Path
 from signal import Signals
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Self
 
+import msgspec
 from typing_extensions import TypeVar
 
 from ctld.admission import raise_descriptor_limit
-from ctld.client_handler import ClientHandler, Site
+from ctld.client_handler import ClientHandler, Site, current_request
 from ctld.commands.builtins import builtin_commands
 from ctld.commands.context import Context
 from ctld.commands.dispatch import Dispatcher
@@ -30,9 +33,12 @@ from ctld.commands.runtime import Runtime
 from ctld.endpoint import Listen
 from ctld.errors import RegistrationError
 from ctld.events import EventBus
+from ctld.history import History, HistoryStatus
+from ctld.history_store import HistoryBounds
 from ctld.limits import Limits
 from ctld.listener import Listener
 from ctld.locks import LockRegistry, current_locks
+from ctld.ownership import current_owner
 from ctld.peer import Peer, Role
 from ctld.policy import Policy
 from ctld.reception import Reception
@@ -50,6 +56,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _NO_LIMITS: Final = Limits()
+_HISTORY_BOUNDS: Final = HistoryBounds()
+
+# The audit log in the state directory.
+_HISTORY_FILE: Final = "history.sqlite3"
 
 
 class Server(Generic[A]):
@@ -66,6 +76,9 @@ class Server(Generic[A]):
         state_dir: Where the daemon keeps what outlives it.
         limits: The bounds on what peers can make it hold.
         signals: Commands that signals run, as in `{SIGHUP: "reload"}`.
+        history: How much of the audit log is kept.
+        record_all: Whether it also has commands of the roles `anyone` and `observe`.
+        publish_all: Whether there are `management` events about these, too.
 
     Raises:
         ConfigError: A role or principal is mistaken.
@@ -83,10 +96,18 @@ class Server(Generic[A]):
         state_dir: str | PathLike[str] | None = None,
         limits: Limits = _NO_LIMITS,
         signals: Mapping[Signals, str] | None = None,
+        history: HistoryBounds = _HISTORY_BOUNDS,
+        record_all: bool = False,
+        publish_all: bool = False,
     ) -> None:
         self.app = app
         self.events = EventBus()
         self.state_dir = None if state_dir is None else os.fspath(state_dir)
+        self.history = History(
+            None if self.state_dir is None else Path(self.state_dir, _HISTORY_FILE),
+            bounds=history,
+            on_change=self._history_changed,
+        )
         self._handler = handler
         self._listen = [listen] if isinstance(listen, str) else list(listen)
         self._runtime = Runtime(
@@ -99,6 +120,9 @@ class Server(Generic[A]):
             operations=OperationTable(
                 kept=limits.operations_kept, retention=limits.result_retention, progress_kept=limits.progress_kept
             ),
+            history=self.history,
+            record_all=record_all,
+            publish_all=publish_all,
         )
         self._commands: CommandRegistry[A] = CommandRegistry() if commands is None else commands
         self._builtins = builtin_commands()
@@ -132,6 +156,10 @@ class Server(Generic[A]):
         context = copy_context()
         context.run(current_locks.set, self._runtime.locks)
         self._reception = Reception(self._runtime, context)
+        if self.state_dir is not None:
+            with contextlib.suppress(OSError):  # the history says so, and goes on without
+                os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
+        await self.history.open()
         inherited = inherited_sockets(os.environ, os.getpid()) if self._wants_inherited() else []
         try:
             for where in self._listen:
@@ -139,6 +167,7 @@ class Server(Generic[A]):
         except BaseException:
             self._stop_accepting()
             self._reception.close()
+            await self.history.close()
             raise
         finally:
             for name, sock in inherited:
@@ -182,7 +211,11 @@ class Server(Generic[A]):
             coro: What to run; it is cancelled at shutdown, after the last command.
             name: What the log calls it.
         """
-        task = asyncio.get_running_loop().create_task(coro, name=name)
+        context = copy_context()
+        context.run(current_owner.set, None)  # not a part of the command that happens to start it
+        context.run(current_request.set, None)
+        context.run(current_locks.set, self._runtime.locks)
+        task = asyncio.get_running_loop().create_task(coro, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
         return task
@@ -285,6 +318,8 @@ class Server(Generic[A]):
             **counters,
             "running": len(runtime.operations),
             "operations": runtime.operations.started,
+            "events": {"subscribers": len(self.events), "last_seq": self.events.last_seq},
+            "history": msgspec.to_builtins(self.history.status),
             "background": sorted(task.get_name() for task in self._tasks),
         }
 
@@ -324,11 +359,15 @@ class Server(Generic[A]):
         if self._reception is not None:
             await stop_in_stages(self._runtime, self._reception, self._hurry)
         await end_background_tasks(self._tasks, self._runtime.limits.cancel_grace)
+        await self.history.close()
         logger.info("= stopped")
 
     def _run_by_signal(self, name: str) -> None:
         operation = self._dispatcher.launch(Peer.DAEMON, name, (), {})
         logger.info("= a signal runs %s as operation %s", name, operation.id)
+
+    def _history_changed(self, status: HistoryStatus) -> None:
+        self.events.publish("history", **msgspec.to_builtins(status))
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

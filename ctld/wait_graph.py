@@ -231,6 +231,11 @@ class WaitGraph(Generic[C]):
             for wait in node.awaits or ():
                 yield wait.target.owner_id, wait
 
+    def held_by(self, owner_id: str) -> list[LockKey]:
+        """List the locks that an owner holds."""
+        node = self._nodes.get(owner_id)
+        return [] if node is None else [party.key for party in node.holding]
+
     def owners(self) -> Iterator[str]:
         """Yield everybody who holds, waits, or is waited for."""
         yield from self._nodes

@@ -37,7 +37,7 @@ async def test_with_listen_it_listens_there_and_nowhere_else(folder):
     settings = settings_in(folder / "run", listen=(Listen(address=f"unix:{folder}/other.sock"),))
     async with make_server(settings, {}), AsyncClient(f"unix:{folder}/other.sock") as client:
         assert await client.call("ping") == "pong"
-        assert not (folder / "run").exists()
+        assert not (folder / "run" / "ctld.sock").exists()
 
 
 async def test_a_relative_runtime_dir_is_taken_from_here(folder, monkeypatch):

@@ -10,11 +10,14 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, overload
 
+import msgspec
 from typing_extensions import TypeVar
 
+from ctld.commands.permission import require_role
 from ctld.events import EventBus
+from ctld.locks import Manipulable, ManipulationMode
 from ctld.peer import Peer
-from ctld.wire.messages import Item, Progress
+from ctld.wire.messages import Item, Progress, Reply
 
 if TYPE_CHECKING:
     from ctld.commands.dispatch import Dispatcher
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from ctld.commands.registry import Command
     from ctld.commands.runtime import Runtime, ServerView
 
-__all__ = ["NO_SINK", "Authorize", "Context", "Sink"]
+__all__ = ["NO_SINK", "Authorize", "Context", "Origin", "Sink"]
 
 A_co = TypeVar("A_co", covariant=True, default=Any)
 T = TypeVar("T")
@@ -34,6 +37,22 @@ Authorize = Callable[["Command", Mapping[str, Any]], Coroutine[Any, Any, None]]
 # Progress never waits when nobody listens or all is read at once; a command that reports in
 # a tight loop must not keep the loop from everybody else for longer than this many calls.
 _CALLS_PER_TURN: Final = 256
+
+
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Where a request came from, for the audit log.
+
+    Attributes:
+        connection: The connection that it came over, as `connection_list` numbers it.
+        dialect: The protocol that it came in.
+        loginuid: The uid that the caller's user logged in with; a hint.
+        executable: The caller's program; a hint.
+    """
+
+    connection: str = ""
+    dialect: str = ""
+    loginuid: int | None = None
+    executable: str = ""
 
 
 class Sink(Protocol):
@@ -54,12 +73,21 @@ class Sink(Protocol):
         """The task that serves the request, where it is known."""
         ...
 
+    @property
+    def origin(self) -> Origin:
+        """Where the request came from; asked for only if somebody writes it down."""
+        ...
+
     async def send_progress(self, update: Progress) -> None:
         """Pass on a progress message; waits while the client is slow, never fails if it is gone."""
         ...
 
     async def send_item(self, item: Item) -> None:
         """Pass on an item of a stream; waits and never fails likewise."""
+        ...
+
+    async def send_interim(self, reply: Reply) -> None:
+        """Pass on an answer that is not the last one; waits and never fails likewise."""
         ...
 
     def begun(self, operation: "Operation[Any]") -> None:
@@ -77,11 +105,15 @@ class _NoSink:
     authorize: Authorize | None = None
     server_version: str | None = None
     task: asyncio.Task[Any] | None = None
+    origin = Origin()
 
     async def send_progress(self, update: Progress) -> None:
         """Drop it; watchers read the operation."""
 
     async def send_item(self, item: Item) -> None:
+        """Drop it."""
+
+    async def send_interim(self, reply: Reply) -> None:
         """Drop it."""
 
     def begun(self, operation: "Operation[Any]") -> None:
@@ -182,6 +214,24 @@ class Context(Generic[A_co]):
         operation.note(update)
         if self._wants_progress:
             await self._sink.send_progress(update)
+        await self._give_others_a_turn()
+
+    async def send_interim(self, response: object) -> None:
+        """Send an answer that is not the last one: the ancestor's way to subscribe (N6).
+
+        A command that yields many results is a stream (an async generator), and needs none
+        of this.  Waits while the client is slow to read; is no error when it is gone.
+
+        Args:
+            response: What JSON can carry.
+
+        Raises:
+            LocalProtocolError: JSON cannot carry it; nothing of it has been sent.
+        """
+        await self._sink.send_interim(Reply(response))
+        await self._give_others_a_turn()
+
+    async def _give_others_a_turn(self) -> None:
         self._until_yield -= 1
         if not self._until_yield:
             self._until_yield = _CALLS_PER_TURN
@@ -225,7 +275,7 @@ class Context(Generic[A_co]):
         Raises:
             CommandFailed: It is unknown, not permitted to the peer, or the options are wrong.
         """
-        operation: Operation[T] = self._dispatcher.launch(self.peer, command, args, opts)
+        operation: Operation[T] = self._dispatcher.launch(self.peer, command, args, opts, self._sink)
         return operation
 
     async def follow(self, operation: "Operation[T]", /) -> T:
@@ -244,6 +294,27 @@ class Context(Generic[A_co]):
         """Serve the rest of the connection as `peer`: what a login command does."""
         self.peer = peer
         self._sink.become(peer)
+
+    def manipulate(self, *resources: Manipulable) -> AbstractAsyncContextManager[None]:
+        """Hold the manipulation locks of resources for the time of an `async with` block: all, or none.
+
+        The request says what happens where somebody else holds one: by its option
+        `manipulation_lock` it waits (and tells so as progress) or ignores locks; else the
+        block fails at once.
+
+        Raises:
+            Locked: Somebody else holds one; raised by the block.
+            Deadlock: Waiting would never end; raised by the block.
+            Denied: The request ignores locks, and the caller is no admin.
+        """
+        wanted = self.operation.manipulation_lock
+        mode: ManipulationMode = "fail"
+        if wanted == "ignore":
+            require_role(self._runtime, self.peer, "admin", 'manipulation_lock "ignore"')
+            mode = "ignore"
+        elif wanted == "wait":
+            mode = "wait"
+        return self._runtime.locks.manipulate(self.operation, resources, mode, self.progress)
 
     def shield(self) -> AbstractAsyncContextManager[None]:
         """Postpone cancelling until the block has ended: for what must not stop half-way."""

@@ -11,13 +11,15 @@ after it has been delivered; any other one goes on to whoever cancelled the task
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from ctld.commands.context import NO_SINK, Context, Sink
+from ctld.commands.journal import Journal
 from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
 from ctld.commands.permission import denial, require_role
@@ -28,10 +30,12 @@ from ctld.errors import (
     Cancelled,
     CommandFailed,
     DeadlineExceeded,
+    Denied,
     ShuttingDown,
     TooLarge,
     UnknownCommand,
 )
+from ctld.locks import current_locks
 from ctld.ownership import current_owner
 from ctld.peer import Peer
 from ctld.wire.jsontext import encode
@@ -46,6 +50,10 @@ _MAX_NAME_SHOWN: Final = 200
 
 # Of a command that ended with its task, or let somebody else's cancellation through.
 _CANCELLED: Final = Cancelled("the command was cancelled")
+
+# Before 3.13 a `TaskGroup` with a failing child leaves its cancellation of the task behind.  The
+# next wish to cancel would then look like two, one of them somebody else's.
+_GROUPS_LEAVE_CANCELS: Final = sys.version_info < (3, 13)
 
 # A stream that nobody is slow to read must not keep the loop from everybody else for longer.
 _ITEMS_PER_TURN: Final = 256
@@ -79,6 +87,9 @@ class Dispatcher:
         self.commands = commands
         self.runtime = runtime
         self._by_function = {command.function: command for command in commands.values()}
+        self._journal = Journal(runtime)
+        self._followed = frozenset(command for command in commands.values() if self._journal.follows(command))
+        self._locks_in_use = runtime.locks.in_use
 
     async def run(
         self,
@@ -111,12 +122,20 @@ class Dispatcher:
                 await sink.authorize(command, as_mapping(options))
             decoded = command.options.decode(options)
         except CommandFailed as exc:
+            if isinstance(exc, Denied):
+                self._journal.denied(peer, self.commands[name], options, sink, exc)
             return failure_of(exc)
         except Exception as exc:  # noqa: BLE001 - one of the two boundaries: a handler's authorize() may have any defect
             return failure_of(internal_error(logger, f"authorizing {name[:_MAX_NAME_SHOWN]!r}", exc))
+        operation = self.runtime.operations.start(command.name, peer, command.role)
+        cli = decoded.cli
+        if cli or command in self._followed:
+            self._journal.begin(operation, command, options, cli, sink)
+        if decoded.manipulation_lock is not None:
+            operation.manipulation_lock = decoded.manipulation_lock
         if detach:
-            return Reply({"operation": self._start(peer, command, decoded, decoded.cli, deadline).id})
-        operation = self.runtime.operations.start(command.name, peer, command.role, decoded.cli)
+            self._start(operation, command, decoded, deadline)
+            return Reply({"operation": operation.id})
         operation.task = sink.task or asyncio.current_task()
         operation.sink = sink
         operation.on_disconnect = command.on_disconnect
@@ -157,14 +176,31 @@ class Dispatcher:
         return await self._invoke(nested, arguments, stream=False)
 
     def launch(
-        self, peer: Peer, target: str | Callable[..., Any], args: tuple[Any, ...], opts: dict[str, Any]
+        self,
+        peer: Peer,
+        target: str | Callable[..., Any],
+        args: tuple[Any, ...],
+        opts: dict[str, Any],
+        sink: Sink = NO_SINK,
     ) -> Operation[Any]:
-        """Start a command on its own; see `Context.launch()`."""
+        """Start a command on its own; see `Context.launch()`.
+
+        Args:
+            peer: On whose behalf.
+            target: The function of the command, or its name.
+            args: Its options in order.
+            opts: Its options by name.
+            sink: Where the request came from that led to this.
+        """
         command, arguments = self._bind(target, args, opts)
         require_role(self.runtime, peer, command.role, command.name)
         if self.runtime.stopping:
             raise ShuttingDown("the daemon is shutting down")
-        return self._start(peer, command, arguments, "", None)
+        operation = self.runtime.operations.start(command.name, peer, command.role)
+        if command in self._followed:
+            self._journal.begin(operation, command, command.options.bind(args, opts), "", sink)
+        self._start(operation, command, arguments, None)
+        return operation
 
     def _admit(self, peer: Peer, name: str, *, streamed: bool) -> Command:
         """Return the command that a peer may run now.
@@ -197,15 +233,18 @@ class Dispatcher:
         return known, _Bound(args, opts)
 
     def _start(
-        self, peer: Peer, command: Command, arguments: _Arguments, cli: str, deadline: float | None
-    ) -> Operation[Any]:
-        operation = self.runtime.operations.start(command.name, peer, command.role, cli)
+        self, operation: Operation[Any], command: Command, arguments: _Arguments, deadline: float | None
+    ) -> None:
+        """Run a command in a task of its own."""
         operation.detached = True
-        context: Context[Any] = Context(self, self.runtime, command, operation, peer, NO_SINK, deadline=deadline)
+        context: Context[Any] = Context(
+            self, self.runtime, command, operation, operation.peer, NO_SINK, deadline=deadline
+        )
         operation.task = asyncio.get_running_loop().create_task(
             self._execute(context, arguments, stream=False), name=f"operation {operation.id} {command.name}"
         )
-        return operation
+        # A task that is cancelled before its first step does not even run its `finally`.
+        operation.task.add_done_callback(operation.abandon)
 
     async def _execute(self, context: Context[Any], arguments: _Arguments, stream: bool) -> CommandFailed | None:
         """Run a command to its end, whatever that is, and note it in the operation."""
@@ -216,6 +255,8 @@ class Dispatcher:
                 context.deadline, operation.interrupt, DeadlineExceeded(f"{operation.command} took too long")
             )
         token = current_owner.set(operation)
+        locks = self.runtime.locks
+        locks_token = None if current_locks.get() is locks else current_locks.set(locks)
         task = operation.task
         result: Any = None
         error: CommandFailed | None = _CANCELLED
@@ -228,22 +269,26 @@ class Dispatcher:
         except CommandFailed as exc:
             error = exc
         except asyncio.CancelledError:
-            if operation.interruption is not None:
-                error = operation.interruption
-            elif task is not None and task.cancelling():
+            # Without an interruption the command awaited something that was cancelled, and let that through.
+            error = operation.interruption or Cancelled(f"{operation.command} was cancelled")
+            if operation.interruption is None and task is not None and task.cancelling():
                 raise  # somebody wants the whole task to end, not just this command
-            # else the command awaited something that was cancelled, and let that through
         except Exception as exc:  # noqa: BLE001 - the boundary: whatever a command raises, its caller gets an answer
             error = _only_failure(exc) or internal_error(
                 logger, f"command {operation.command!r} of {operation.peer}", exc
             )
         finally:
             current_owner.reset(token)
+            if locks_token is not None:
+                current_locks.reset(locks_token)
             if timer is not None:
                 timer.cancel()
             operation.finish(result, error)
-        if operation.cancel_sent and task is not None:
-            await _settle(task)
+            if self._locks_in_use and (left := locks.held_by(operation)):
+                # Not taken away: what still holds them may be at work with them.
+                logger.warning("! %s has ended and holds locks: %s", operation.command, [key[1:] for key in left])
+        if task is not None and (operation.cancel_sent or task.cancelling()):
+            await _settle(task, interrupted=operation.cancel_sent)
         return error
 
     async def _invoke(self, context: Context[Any], arguments: _Arguments, stream: bool) -> Any:
@@ -274,12 +319,37 @@ def _only_failure(exception: Exception) -> CommandFailed | None:
 
 
 async def _send_items(context: Context[Any], generator: AsyncGenerator[Any, Any]) -> None:
-    """Send each item as it comes.
+    """Send each item as it comes."""
+    send = context._sink.send_item  # noqa: SLF001 - this is the dispatcher's half of a context
+    await _drive(generator, lambda item: send(Item(item)))
+
+
+async def _collect(generator: AsyncGenerator[Any, Any], max_size: int) -> list[Any]:
+    """Return all items of a stream that nobody asked to stream (N4).
+
+    Raises:
+        TooLarge: As JSON they exceed `max_size` bytes.
+    """
+    items = []
+    size = 2
+
+    async def keep(item: Any) -> None:
+        nonlocal size
+        size += len(encode(item)) + 1
+        if size > max_size:
+            raise TooLarge(f'the result exceeds {max_size} bytes: ask for it with "stream": true')
+        items.append(item)
+
+    await _drive(generator, keep)
+    return items
+
+
+async def _drive(generator: AsyncGenerator[Any, Any], take: Callable[[Any], Awaitable[None]]) -> None:
+    """Have each item of a stream taken before the next one is made.
 
     A cancellation that strikes while an item waits for the client is thrown into the
     generator: closing it from outside would break a timeout around its `yield` (PEP 789).
     """
-    sink = context._sink  # noqa: SLF001 - this is the dispatcher's half of a context
     advance = generator.__anext__()
     count = 0
     try:
@@ -287,7 +357,7 @@ async def _send_items(context: Context[Any], generator: AsyncGenerator[Any, Any]
             item = await advance
             count += 1
             try:
-                await sink.send_item(Item(item))
+                await take(item)
                 if count % _ITEMS_PER_TURN == 0:
                     await asyncio.sleep(0)
             except asyncio.CancelledError as exc:
@@ -300,26 +370,7 @@ async def _send_items(context: Context[Any], generator: AsyncGenerator[Any, Any]
         await generator.aclose()
 
 
-async def _collect(generator: AsyncGenerator[Any, Any], max_size: int) -> list[Any]:
-    """Return all items of a stream that nobody asked to stream (N4).
-
-    Raises:
-        TooLarge: As JSON they exceed `max_size` bytes.
-    """
-    items = []
-    size = 2
-    try:
-        async for item in generator:
-            size += len(encode(item)) + 1
-            if size > max_size:
-                raise TooLarge(f'the result exceeds {max_size} bytes: ask for it with "stream": true')
-            items.append(item)
-    finally:
-        await generator.aclose()
-    return items
-
-
-async def _settle(task: asyncio.Task[Any]) -> None:
+async def _settle(task: asyncio.Task[Any], *, interrupted: bool) -> None:
     """Take back the cancellation of an operation, so that the task can go on.
 
     A command may have ended between the wish and its delivery; then it is delivered here.
@@ -327,6 +378,11 @@ async def _settle(task: asyncio.Task[Any]) -> None:
     Raises:
         asyncio.CancelledError: Somebody else has cancelled the task as well.
     """
+    if not interrupted:
+        # What somebody else wished for is still delivered: this forgets only that it was counted.
+        while _GROUPS_LEAVE_CANCELS and task.uncancel():
+            continue
+        return
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError:

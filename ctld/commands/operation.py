@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, Literal
 
 from typing_extensions import TypeVar
 
 from ctld.errors import Cancelled, CommandFailed, NotFound
+from ctld.locks import current_locks
 from ctld.peer import Peer, Role
 from ctld.wire.messages import Progress
 
@@ -46,6 +47,8 @@ class Operation(Generic[T]):
         task: The task that runs it, or that its client's other requests share.
         sink: Where its messages go, while a client waits for it.
         seq: The number of its latest progress message.
+        manipulation_lock: What the request says about locks that others hold.
+        on_finished: Called when it has ended, after its state is set.
         cancel_sent: Whether the task has been told of an interruption.
     """
 
@@ -57,6 +60,8 @@ class Operation(Generic[T]):
     task: asyncio.Task[Any] | None = None
     sink: Any = None
     seq = 0
+    manipulation_lock: object = None
+    on_finished: Callable[[], None] | None = None
     cancel_sent = False
     _updates: deque[Progress] | None = None
     _changed: asyncio.Event | None = None
@@ -177,14 +182,22 @@ class Operation(Generic[T]):
             self.state = "cancelled" if error.code in _CANCELLED_CODES else "failed"
         self.task = None
         self._table.ended(self)
+        if self.on_finished is not None:
+            self.on_finished()
         if self._changed is not None:
             self._changed.set()
+
+    def abandon(self, task: "asyncio.Task[Any]") -> None:
+        """Note that its task is over, if it ended before it began."""
+        if not self.finished:
+            self.finish(None, self._interruption or Cancelled(f"{self.command} was cancelled before it began"))
 
     async def wait(self) -> T:
         """Return its result once it has ended.
 
         Raises:
             CommandFailed: It failed, or was cancelled.
+            Deadlock: It waits, by whatever detour, for the command that asks.
         """
         while not self.finished:
             await self._change()
@@ -194,7 +207,11 @@ class Operation(Generic[T]):
         return result
 
     async def updates(self, since: int = 0) -> AsyncIterator[Progress]:
-        """Iterate over its progress messages after number `since`, until it has ended."""
+        """Iterate over its progress messages after number `since`, until it has ended.
+
+        Raises:
+            Deadlock: It waits, by whatever detour, for the command that asks.
+        """
         while True:
             for update in [update for update in self._updates or () if update.seq > since]:
                 since = update.seq
@@ -213,7 +230,12 @@ class Operation(Generic[T]):
     async def _change(self) -> None:
         if self._changed is None or self._changed.is_set():
             self._changed = asyncio.Event()
-        await self._changed.wait()
+        locks = current_locks.get()
+        if locks is None:  # outside of a server there are no locks to wait for in turn
+            await self._changed.wait()
+            return
+        with locks.waiting_for_operation(None, self):
+            await self._changed.wait()
 
 
 class OperationTable:

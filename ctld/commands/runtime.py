@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ctld.commands.operation import OperationTable
 from ctld.events import EventBus
+from ctld.history import History
 from ctld.limits import Limits
 from ctld.locks import LockRegistry
 from ctld.policy import Policy
@@ -47,6 +48,9 @@ class Runtime:
         events: What happens, told to whoever listens.
         locks: Who holds what.
         operations: What runs, and what has run.
+        history: Who asked for what; None: nobody writes that down.
+        record_all: Whether the history also has commands of the roles `anyone` and `observe`.
+        publish_all: Whether there are events about these, too.
         stopping: Whether the daemon is going down: nothing new is started.
         started_at: When the daemon began, by the clock on the wall.
     """
@@ -58,5 +62,8 @@ class Runtime:
     events: EventBus = field(default_factory=EventBus)
     locks: LockRegistry = field(default_factory=LockRegistry)
     operations: OperationTable = field(default_factory=OperationTable)
+    history: History | None = None
+    record_all: bool = False
+    publish_all: bool = False
     stopping: bool = False
     started_at: float = field(default_factory=time.time)

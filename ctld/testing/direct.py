@@ -7,7 +7,7 @@ from typing import Any, Final
 from typing_extensions import TypeVar
 
 from ctld.commands.builtins import builtin_commands
-from ctld.commands.context import Authorize, Context
+from ctld.commands.context import Authorize, Context, Origin
 from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation
 from ctld.commands.registry import Command, CommandRegistry
@@ -17,7 +17,7 @@ from ctld.locks import current_locks
 from ctld.peer import Peer
 from ctld.policy import Policy
 from ctld.version import VERSION
-from ctld.wire.messages import Item, Progress
+from ctld.wire.messages import Item, Progress, Reply
 
 __all__ = ["RecordingContext", "context"]
 
@@ -30,6 +30,7 @@ class RecordingContext(Context[A_co]):
 
     Attributes:
         updates: The progress messages, in order.
+        interim: The answers that were not the last one, in order.
         published: The events, in order.
         stop_requested: Whether the command asked the server to stop.
     """
@@ -46,6 +47,11 @@ class RecordingContext(Context[A_co]):
     def updates(self) -> list[Progress]:
         """The progress messages, in order."""
         return self._recorder.updates
+
+    @property
+    def interim(self) -> list[Any]:
+        """The answers that were not the last one, in order."""
+        return self._recorder.interim
 
     @property
     def published(self) -> list[Event]:
@@ -100,10 +106,12 @@ class _Recorder:
 
     authorize: Authorize | None = None
     server_version: str | None = VERSION
+    origin = Origin()
     task: asyncio.Task[Any] | None = None
 
     def __init__(self) -> None:
         self.updates: list[Progress] = []
+        self.interim: list[Any] = []
 
     async def send_progress(self, update: Progress) -> None:
         """Keep it."""
@@ -111,6 +119,10 @@ class _Recorder:
 
     async def send_item(self, item: Item) -> None:
         """Never called: a test iterates over the function itself."""
+
+    async def send_interim(self, reply: Reply) -> None:
+        """Keep it."""
+        self.interim.append(reply.response)
 
     def begun(self, operation: Operation[Any]) -> None:
         """Nothing to do: the operation is there from the start."""
