@@ -7,6 +7,7 @@ import pwd
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,9 +69,9 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int, int]]:
     table: dict[str, tuple[int, int, int]] = {}
     real = os.stat
 
-    def fake(path: str) -> os.stat_result:
+    def fake(path: Any, **further: Any) -> os.stat_result:
         if path not in table:
-            return real(path)
+            return real(path, **further)
         uid, gid, mode = table[path]
         if mode < 0:
             raise PermissionError

@@ -107,7 +107,8 @@ def test_a_pipe_that_closes_early_ends_it_quietly(serve: Serve) -> None:
         assert process.wait(10) == 141
 
 
-def test_closed_standard_streams(serve: Serve) -> None:
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(serve: Serve, closed: str) -> None:
     """Their numbers are free then, and the connection gets one of them."""
     got: list[Any] = []
 
@@ -118,9 +119,11 @@ def test_closed_standard_streams(serve: Serve) -> None:
         got.extend(peer.until_closed())
 
     daemon = serve(script)
-    command = f"exec {sys.executable} -m ctlctl -s {daemon.address} ping <&- >&- 2>&-"
+    command = f"exec {sys.executable} -m ctlctl -s {daemon.address} ping {closed}"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, cwd=ROOT)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert done.returncode == 0
+    assert done.stdout == (b"pong\n" if closed == "2>&-" else b"")
+    assert done.stderr == (b"started\n" if closed == ">&-" else b"")
     daemon.stop_peers()
     assert got == ["ping"], "neither result nor progress went to the daemon"
 
