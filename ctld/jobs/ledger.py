@@ -3,14 +3,14 @@
 Theory of operation.  Each process has one small file.  It is written twice: before the
 start, with a random token that the child gets in its environment, and after it, with pid and
 start time.  A daemon killed in between leaves a file with a token only, and the next one
-looks for the token in `/proc`: whatever the moment, no process is lost, so none is doubled.
+looks for the token in `/proc` (`search.py`): whatever the moment, no process is lost, so none
+is doubled.
 A file is replaced atomically but not synced: it has to outlive the daemon, not the machine,
 as the boot id in it says.
 """
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         again: Whether it was to start again after that.
         budget: How many restarts were left.
         restarts: How many there had been.
+        daemon: Which process started it.
+        daemon_command: What that process ran, as a digest.
     """
 
     job: str
@@ -53,12 +55,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
     budget: int = 0
     restarts: int = 0
-
-    def find(self) -> ProcessIdentity | None:
-        """Return the process if it still lives."""
-        if self.identity is not None:
-            return self.identity if self.identity.is_current() else None
-        return _find_token(self.token)
+    daemon: ProcessIdentity | None = None
+    daemon_command: str = ""
 
 
 class Ledger:
@@ -106,31 +104,3 @@ class Ledger:
         # A job's name may be longer than a file's.
         name = hashlib.sha256(f"{job} {index}".encode()).hexdigest()[:32]
         return self._directory / f"{name}.json"
-
-
-def _find_token(token: str) -> ProcessIdentity | None:
-    """Find the oldest session leader that was started with a token in its environment."""
-    wanted = f"{TOKEN_VARIABLE}={token}".encode()
-    found = []
-    for path in Path("/proc").iterdir():
-        if path.name.isdecimal() and wanted in _environment_of(path):
-            pid = int(path.name)
-            identity = ProcessIdentity.of(pid)
-            # Its descendants inherit the token, but were started later.
-            if identity is not None and _leads_session(pid):
-                found.append(identity)
-    return min(found, key=lambda identity: identity.started, default=None)
-
-
-def _environment_of(path: Path) -> list[bytes]:
-    try:
-        return (path / "environ").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return []
-
-
-def _leads_session(pid: int) -> bool:
-    try:
-        return os.getsid(pid) == pid
-    except ProcessLookupError:
-        return False

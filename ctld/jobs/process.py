@@ -13,7 +13,7 @@ import secrets
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -24,9 +24,10 @@ from ctld.jobs.jobfile import JobSpec
 from ctld.jobs.ledger import TOKEN_VARIABLE, Entry, Ledger
 from ctld.jobs.output import log_path, open_log
 from ctld.jobs.plan import exec_digest_input
+from ctld.jobs.search import command_digest
 from ctld.jobs.snapshot import JobEvent, ProcessInfo
 from ctld.jobs.state import Action, Input, Process, State, Transition, advance, expiry_input, judge_exit
-from ctld.processes import DEVNULL, Child, ExitStatus, Spawn, find_account, open_terminal, spawn
+from ctld.processes import DEVNULL, Child, ExitStatus, ProcessIdentity, Spawn, find_account, open_terminal, spawn
 
 # A wish ends a pause; what happens by itself does not.
 _WISHES: Final = frozenset({Input.START, Input.STOP, Input.KILL, Input.REPAIR})
@@ -51,6 +52,8 @@ class World:
         turnstile: How many starts there are at once; the loop turns in between.
         env: The environment that jobs add to.
         report: Who hears of what happens, after it has.
+        daemon: Which process we are.
+        daemon_command: What we run, as a digest.
         changed: Who hears that there is a pid now, which is no event.
     """
 
@@ -60,6 +63,8 @@ class World:
     env: Mapping[str, str]
     report: Callable[[JobEvent], None]
     changed: Callable[[], None]
+    daemon: ProcessIdentity | None = field(default_factory=lambda: ProcessIdentity.of(os.getpid()))
+    daemon_command: str = field(default_factory=lambda: command_digest("self"))
 
 
 def exec_digest(spec: JobSpec) -> str:
@@ -228,6 +233,8 @@ class JobProcess:
             stop_time=spec.policy.stop_time,
             budget=self._process.budget,
             restarts=self._process.restarts,
+            daemon=self._world.daemon,
+            daemon_command=self._world.daemon_command,
         )
         async with self._world.turnstile:
             await asyncio.sleep(0)

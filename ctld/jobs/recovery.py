@@ -18,6 +18,7 @@ from ctld.errors import CommandFailed
 from ctld.jobs.job import Job
 from ctld.jobs.ledger import Entry, Ledger
 from ctld.jobs.process import exec_digest
+from ctld.jobs.search import find_process
 from ctld.processes import Child, ProcessIdentity, adopt
 
 __all__ = ["recover"]
@@ -34,7 +35,7 @@ async def recover(ledger: Ledger, find_job: Callable[[str], Job | None]) -> None
     """
     strangers = []
     for entry in ledger.entries():
-        identity = entry.find()
+        identity = await find_process(entry)
         child = adopt(identity, kill_group=True) if identity else None
         if child is None:
             ledger.forget(entry.job, entry.index)

@@ -24,7 +24,7 @@ from subprocess import DEVNULL, PIPE, STDOUT
 from ctld.processes.accounts import Account, find_account
 from ctld.processes.child import Child, ExitStatus
 from ctld.processes.identity import ProcessIdentity
-from ctld.processes.spawning import Spawn, adopt, spawn
+from ctld.processes.spawning import Spawn, adopt, is_launcher, spawn
 from ctld.processes.terminal import Terminal, open_terminal
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Terminal",
     "adopt",
     "find_account",
+    "is_launcher",
     "open_terminal",
     "spawn",
 ]

@@ -20,7 +20,7 @@ from ctld.processes.identity import ProcessIdentity
 from ctld.processes.reasons import explain, explain_report
 from ctld.processes.terminal import Terminal
 
-__all__ = ["Spawn", "adopt", "spawn"]
+__all__ = ["Spawn", "adopt", "is_launcher", "spawn"]
 
 _UNCHANGED: Final = Account(None, None, None)
 
@@ -107,6 +107,11 @@ async def spawn(spec: Spawn) -> Child:
     if spec.terminal:
         spec.terminal.close_slave()
     return child
+
+
+def is_launcher(command_line: bytes) -> bool:
+    """Tell whether a process is about to become a child's program, by its `/proc/PID/cmdline`."""
+    return os.fsencode(_LAUNCHER) in command_line.split(b"\0")
 
 
 def adopt(identity: ProcessIdentity, *, kill_group: bool = False) -> Child | None:
