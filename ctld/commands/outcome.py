@@ -10,8 +10,11 @@ __all__ = ["failure_of", "internal_error"]
 
 
 def failure_of(error: CommandFailed) -> Failure:
-    """Return the final message that an error of the tree stands for (native protocol, N3)."""
-    return Failure(error.message, error.code, error.fields)
+    """Return the final message that an error of the tree stands for (native protocol, N3).
+
+    Its message is a text and says something, whatever the author of a command passed.
+    """
+    return Failure(str(error.message) or error.code, error.code, error.fields)
 
 
 def internal_error(logger: logging.Logger, what: str, exception: BaseException | None) -> InternalError:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from ctld.commands.builtins import builtin_commands
+from ctld.commands.context import Origin
 from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import OperationTable
 from ctld.commands.registry import CommandRegistry
@@ -21,6 +22,7 @@ class Sink:
     """The client's end: keeps what it is sent, and can be slow."""
 
     task = None
+    origin = Origin()
 
     def __init__(self, authorize=None, server_version="7.0"):
         self.authorize = authorize
@@ -39,6 +41,9 @@ class Sink:
 
     async def send_item(self, item):
         self.items.append(item.item)
+        await self._pass()
+
+    async def send_interim(self, reply):
         await self._pass()
 
     async def _pass(self):
