@@ -197,10 +197,6 @@ def _path(key: str, value: str) -> str:
     """Refuse what the system cannot take as an argument or a name."""
     if "\0" in value:
         raise _bad(key, "it holds a NUL")
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError:
-        raise _bad(key, "it holds half a character") from None
     return value
 
 

@@ -1,0 +1,169 @@
+"""The wishes of a job, with processes that only note what they are fed."""
+
+import pytest
+
+from ctld.errors import CommandFailed
+from ctld.jobs import job as job_module
+from ctld.jobs.job import Job
+from ctld.jobs.jobfile import JobSpec
+from ctld.jobs.snapshot import ProcessInfo
+from ctld.jobs.state import Input, State
+
+
+class Puppet:
+    """A process that does nothing by itself."""
+
+    def __init__(self, name, index, spec, world):
+        self.index, self.spec = index, spec
+        self.state = State.STOPPED
+        self.fed = []
+        self.suspended = False
+
+    def feed(self, event):
+        self.fed.append(event)
+        if event is Input.START:
+            self.state = State.ALIVE
+        elif event in (Input.STOP, Input.KILL) and self.state.is_up:
+            self.state = State.STOPPING
+
+    def pause(self):
+        self.suspended = True
+
+    def resume(self):
+        self.suspended = False
+
+    def info(self):
+        return ProcessInfo(index=self.index, state=self.state)
+
+
+@pytest.fixture
+def job(monkeypatch):
+    monkeypatch.setattr(job_module, "JobProcess", Puppet)
+    return Job("web", JobSpec(command="old", processes=2), None)
+
+
+def fed(job) -> list[list[Input]]:
+    return [process.fed for process in job.processes]
+
+
+def test_start_and_stop_reach_every_process_once(job):
+    assert job.start({}) is True
+    assert job.start({}) is False
+    assert fed(job) == [[Input.START]] * 2
+    assert job.stop() is True
+    assert job.stop() is False
+    assert job.info().is_up
+
+
+def test_it_waits_for_what_it_depends_on(job):
+    job.start({"db": ""})
+    assert fed(job) == [[], []]
+    assert job.info().waits_for == {"db": ""}
+    job.repair()
+    job.go_on({"db": "has failed"})
+    assert fed(job) == [[], []]
+    job.go_on({})
+    job.go_on({})
+    assert fed(job) == [[Input.START]] * 2
+
+
+def test_a_stop_ends_the_waiting(job):
+    job.start({"db": ""})
+    job.stop()
+    job.go_on({})
+    assert fed(job) == [[Input.STOP]] * 2
+
+
+def test_kill_reaches_what_is_still_stopping(job):
+    assert job.kill() is False
+    job.start({})
+    job.stop()
+    assert job.kill() is True
+    assert fed(job)[0] == [Input.KILL, Input.START, Input.STOP, Input.KILL]
+
+
+def test_repair_needs_a_running_job(job):
+    with pytest.raises(CommandFailed, match=r'"web" not running\.'):
+        job.repair()
+    job.start({})
+    job.repair()
+    assert fed(job)[1] == [Input.START, Input.REPAIR]
+
+
+def test_pause_needs_a_process_and_any_wish_ends_it(job):
+    with pytest.raises(CommandFailed, match="job 'web' is not running"):
+        job.pause()
+    job.start({})
+    assert job.pause() is True
+    assert job.pause() is False
+    assert all(process.suspended for process in job.processes)
+    assert job.resume() is True
+    assert job.resume() is False
+    job.pause()
+    job.stop()
+    assert job.info().paused is False
+
+
+def test_a_replacement_waits_for_the_end_of_the_processes(job):
+    job.start({})
+    old = job.processes
+    job.replace(JobSpec(command="new", processes=3), restart=True)
+    assert job.settle() is False
+    assert job.target.command == "new"
+    assert job.spec.command == "old"
+    assert job.info().leaving == "replaced"
+    for process in old:
+        process.state = State.STOPPED
+    assert job.settle() is True
+    assert [process.spec.command for process in job.processes] == ["new"] * 3
+    assert job.desired is False
+    job.begin()
+    assert fed(job) == [[]] * 3
+    assert job.settle() is False
+
+
+def test_a_start_during_the_replacement_is_for_the_new_one(job):
+    job.start({})
+    old = job.processes
+    job.replace(JobSpec(command="new"), restart=True)
+    assert job.start({"db": ""}) is True
+    job.go_on({})
+    job.repair()
+    assert old[0].fed == [Input.START, Input.STOP]
+    for process in old:
+        process.state = State.STOPPED
+    job.settle()
+    job.begin()
+    assert fed(job) == [[Input.START]]
+
+
+def test_a_change_that_needs_no_restart_reaches_the_living(job):
+    job.start({})
+    job.replace(JobSpec(command="old", processes=2, log_backups=9), restart=False)
+    assert {process.spec.log_backups for process in job.processes} == {9}
+    assert fed(job) == [[Input.START]] * 2
+
+
+def test_what_is_on_its_way_out_does_not_start_unless_it_is_brought_back(job):
+    job.start({})
+    job.remove()
+    assert job.info().leaving == "removed"
+    with pytest.raises(CommandFailed, match="job 'web' is being removed"):
+        job.start({})
+    job.bring_back(JobSpec(command="new"))
+    assert job.info().leaving == "replaced"
+    assert job.start({}) is True
+
+
+@pytest.mark.parametrize(
+    ("stopping", "again", "desired", "events"),
+    [
+        (False, False, True, []),
+        (True, False, False, [Input.STOP]),
+        (True, True, True, [Input.STOP, Input.START]),
+    ],
+)
+def test_what_an_earlier_daemon_meant_is_gone_on_with(job, stopping, again, desired, events):
+    job.take_over(1, stopping=stopping, again=again)
+    assert job.desired is desired
+    assert fed(job) == [[], events]
