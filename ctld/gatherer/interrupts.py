@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Final
 
-__all__ = ["CHANGED_SIGNALS", "Interrupted", "Interrupts", "wait_writable", "write_all"]
+__all__ = ["CHANGED_SIGNALS", "Interrupted", "Interrupts", "ReaderGone", "wait_writable", "write_all"]
 
 CHANGED_SIGNALS: "Final" = [signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
 """Signals that are not at their default here; a child must start with the default."""
@@ -26,6 +26,10 @@ CHANGED_SIGNALS: "Final" = [signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD, signa
 
 class Interrupted(CtldError):
     """SIGINT came while a request was executed."""
+
+
+class ReaderGone(CtldError):
+    """Nobody reads what this process writes: whoever started it has ended."""
 
 
 class Interrupts:
@@ -40,6 +44,7 @@ class Interrupts:
         self._wakeup, self._wakeup_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poller = select.poll()
         self._poller.register(self._wakeup, select.POLLIN)
+        self._poller.register(1, 0)  # only that the other end is closed
 
     def install(self) -> None:
         """Take over the signals; from here on the parent may send them."""
@@ -66,6 +71,9 @@ class Interrupts:
 
         Returns:
             The descriptors that can be read, or are at their end.
+
+        Raises:
+            ReaderGone: There is nobody to work for any more.
         """
         for descriptor in descriptors:
             self._poller.register(descriptor, select.POLLIN)
@@ -75,6 +83,8 @@ class Interrupts:
         if self._wakeup in ready:
             ready.remove(self._wakeup)
             os.read(self._wakeup, 4096)
+        if 1 in ready:
+            raise ReaderGone
         return ready
 
     def _on_interrupt(self, number: int, frame: "FrameType | None") -> None:

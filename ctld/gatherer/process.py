@@ -207,7 +207,6 @@ class WorkerProcess:
         logger.error("gatherer worker %d cannot be killed", self.pid)
         self._break("cannot be killed")
         self._unwatch()
-        self._child.release()
         self._let_go()
 
     async def _is_gone(self) -> bool:
@@ -223,13 +222,16 @@ class WorkerProcess:
             with open(f"/proc/{self.pid}/task/{self.pid}/children", "rb") as file:
                 commands = file.read().split()
             for command in commands:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(int(command), signal.SIGKILL)
+                for kill in (os.killpg, os.kill):  # one that is just starting has no group yet
+                    with suppress(ProcessLookupError, PermissionError):
+                        kill(int(command), signal.SIGKILL)
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        with suppress(CommandFailed):  # it runs as somebody else: its pipes are all we have
-            self._child.signal(number)
+        """Signal the worker alone: a command that it is just starting is still in its group."""
+        if self._child.status is None:  # until then it is not reaped, and its pid is its own
+            with suppress(PermissionError):  # it runs as somebody else: its pipes are all we have
+                os.kill(self.pid, number)
 
     def _expect(self, request: Request[Any]) -> "asyncio.Future[Answer[Any] | WorkerFailed]":
         answer: asyncio.Future[Answer[Any] | WorkerFailed] = self._loop.create_future()
@@ -350,6 +352,8 @@ class WorkerProcess:
         self._let_go()
 
     def _let_go(self) -> None:
+        if self._gone.done():
+            return  # it ends after all, long after we gave up on it
         self._answer_probes(alive=False)
         self._gone.set_result(None)
         self._on_end(self)

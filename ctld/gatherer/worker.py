@@ -12,11 +12,12 @@ follows is thrown away, since nobody can tell parameters from commands in it.
 
 import os
 import select
+import signal
 
 from ctld.errors import ConfigError, RemoteProtocolError
 from ctld.gatherer.copy import Rules, copy, copy_matching
 from ctld.gatherer.execute import execute
-from ctld.gatherer.interrupts import Interrupted, Interrupts, wait_writable, write_all
+from ctld.gatherer.interrupts import Interrupted, Interrupts, ReaderGone, wait_writable, write_all
 from ctld.gatherer.listing import matching
 from ctld.gatherer.patterns import Pattern
 from ctld.gatherer.protocol import (
@@ -222,4 +223,9 @@ def main(arguments: "Sequence[str]") -> int:
         write_all(2, f"ctld gatherer: {error}\n{USAGE}\n".encode())
         return 2
     os.chdir("/")  # relative patterns start there
-    return Worker(settings).run()
+    try:
+        return Worker(settings).run()
+    except ReaderGone:
+        # As writing to it would end: a command that ran has been killed, and nothing is left to say.
+        os.kill(os.getpid(), signal.SIGPIPE)
+        raise

@@ -334,9 +334,11 @@ async def test_workers_killed_at_random_under_load(tmp_path: Path) -> None:
     patience = Patience(grace=0.1, probe=0.2, probe_interval=0.1, first_delay=0.001, last_delay=0.01, crashes=100_000)
     async with pool_of(patience, workers=4) as pool:
         shooter = asyncio.create_task(shoot(pool))
-        await asyncio.gather(*(one(number, pool) for number in range(400)))
-        shooter.cancel()
-        await asyncio.wait([shooter])
+        try:
+            await asyncio.gather(*(one(number, pool) for number in range(400)))
+        finally:
+            shooter.cancel()
+            await asyncio.wait([shooter])
         assert await pool.glob("p", "/et[c]", timeout=10) == (b"/etc",)
     assert outcomes.total() == 400
     assert outcomes["executed"] > 20

@@ -20,7 +20,7 @@ import pytest
 
 from ctld.errors import ConfigError
 from ctld.gatherer.worker import main, parse_arguments
-from tests.gatherer.driver import QUICK, REPOSITORY, Driver, until
+from tests.gatherer.driver import QUICK, REPOSITORY, Driver, alive, until
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/gatherer.json").read_text())["cases"]
 BOTH = pytest.mark.parametrize("revision", ["v1", "v2"])
@@ -281,8 +281,20 @@ def test_sigterm_and_a_reader_that_is_gone_end_it(drive: Drive) -> None:
     os.close(writing)
     os.read(reading, 4)
     os.close(reading)
-    driver.send(b"noop\n")
     assert driver.end() == (b"", b"", -signal.SIGPIPE)
+    driver.close()
+
+
+def test_a_command_does_not_outlive_who_asked_for_it(drive: Drive) -> None:
+    reading, writing = os.pipe()
+    driver = Driver(stdout=writing)
+    os.close(writing)
+    driver.send(b"exec\nsleep 100 & sleep 100\n")
+    command = driver.wait_child()
+    driver.settle()
+    os.close(reading)  # as when a daemon is killed; its end of the input may live on in others
+    until(lambda: not alive(command))
+    assert driver.process.wait(20) == -signal.SIGPIPE
     driver.close()
 
 
