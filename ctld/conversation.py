@@ -324,8 +324,8 @@ class Conversation:
         reason = failure_of(ShuttingDown("the daemon is shutting down, and the command did not end"))
         for exchange in self._outstanding():
             self.connection.send(reason, exchange.request.id)
-            if exchange.request.id is not None and exchange.task is not None:
-                exchange.task.cancel()
+            if exchange.carrier is not None:
+                exchange.carrier.cancel()
         self.connection.flush()
         if not self.connection.lost:
             self.connection.transport.close()
@@ -363,7 +363,9 @@ class Conversation:
 
     def _start(self, exchange: Exchange) -> None:
         loop = asyncio.get_running_loop()
-        exchange.task = loop.create_task(self._serve_beside(exchange))
+        # Not its `task` yet: a task that is cancelled before its first step runs nothing at all,
+        # and the request would never be answered.
+        exchange.carrier = loop.create_task(self._serve_beside(exchange))
 
     def _start_held(self) -> None:
         held, self._held = self._held, None

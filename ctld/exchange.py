@@ -47,7 +47,8 @@ class Exchange:
     deadline: float | None = None
     operation: Operation[Any] | None = None
     interruption: CommandFailed | None = None
-    task: asyncio.Task[Any] | None = None
+    task: asyncio.Task[Any] | None = None  # that serves it, once it has begun to
+    carrier: asyncio.Task[Any] | None = None  # that was made for it alone
     cancel_sent = False
     dispatched = False
 

@@ -523,6 +523,17 @@ async def test_n4_cancel_by_id_never_has_a_reply_of_its_own(tmp_path: Path) -> N
         assert await client.receive_all() == []
 
 
+async def test_n4_a_cancel_that_arrives_with_its_request_is_answered(tmp_path: Path) -> None:
+    commands, gate = gated()
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+        for i in range(20):
+            client.send({"cmd": "wait", "id": i}, {"cancel": i})
+            answer = await client.receive()
+            assert (answer["code"], answer["id"]) == ("cancelled", i)
+        assert gate.entered == []
+
+
 @pytest.mark.parametrize("together", [True, False])
 async def test_n4_cancel_null_cancels_the_request_without_id(tmp_path: Path, together: bool) -> None:
     commands, gate = gated()
