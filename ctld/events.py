@@ -23,7 +23,7 @@ import copy
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -61,6 +61,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     opts: Mapping[str, Any]
     seq: int
     time: float
+
+
+def _gap(lost: tuple[int, int, int | None], now: float) -> Event:
+    first, last, count = lost
+    return Event(GAP, {"from": first, "to": last, "count": count}, last, now)
 
 
 class Subscription:
@@ -167,8 +172,7 @@ class Subscription:
         # What follows the gap is safe from now on: a reader slower than the publishers would
         # else find a new gap at the front each time, and never an event.
         self._next = self._take() if self._queue else None
-        first, last, count = lost
-        return Event(GAP, {"from": first, "to": last, "count": count}, last, self._bus.clock())
+        return _gap(lost, self._bus.clock())
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -279,6 +283,29 @@ class EventBus:
             InvalidOptions: The filter cannot be used.
         """
         return Subscription(self, EventFilter.of(types, opts), since)
+
+    def past(
+        self, *types: str, since: int | None = None, opts: Mapping[str, object] | None = None, limit: int
+    ) -> list[Event]:
+        """Return events of the past, as far as the ring has them, the oldest first.
+
+        Args:
+            types: The wanted types; none: all of them.
+            since: The number of the last event that is known: those that came next are
+                returned, after a gap if some are gone; None: the newest.
+            opts: For each key the value that an event must have, or a list of such values.
+            limit: How many.
+
+        Raises:
+            InvalidOptions: The filter cannot be used.
+        """
+        wanted = EventFilter.of(types, opts)
+        if since is None:
+            fitting = (event for event in reversed(self._ring) if wanted.matches(event.type, event.opts))
+            return [*islice(fitting, limit)][::-1]
+        events, lost = self._past(since, selective=wanted.selective)
+        gap = [] if lost is None else [_gap(lost, self.clock())]
+        return [*islice(chain(gap, (event for event in events if wanted.matches(event.type, event.opts))), limit)]
 
     def close(self, error: CommandFailed | None = None) -> None:
         """End every subscription, now and to come, once what is queued has been read.

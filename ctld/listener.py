@@ -9,6 +9,7 @@ from ctld.acceptor import Acceptor
 from ctld.client_handler import ClientHandler, Site
 from ctld.endpoint import Endpoint, Listen
 from ctld.listeners import open_endpoints
+from ctld.peer import Role
 from ctld.reception import Reception
 from ctld.systemd import InheritedSocket
 
@@ -61,6 +62,11 @@ class Listener:
     def addresses(self) -> list[str]:
         """Where clients reach it, each socket."""
         return [str(endpoint.address) for endpoint in self._endpoints]
+
+    @property
+    def role(self) -> Role:
+        """The role of callers whom no rule names."""
+        return self._endpoints[0].listen.role
 
     @property
     def exhausted(self) -> bool:

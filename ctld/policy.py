@@ -120,6 +120,7 @@ class Policy:
         self._users: dict[int, Grant] = {}
         self._groups: dict[int, Grant] = {}
         self._certificates: dict[str, Grant] = {}
+        self._callers: dict[Role, list[str]] = {role: list((roles or {}).get(role, ())) for role in ROLES}
         warnings: list[str] = []
         rules = _rules(roles or {})
         # The less specific of two rules about one number is read first, and overwritten.
@@ -138,6 +139,7 @@ class Policy:
                 self._users[number] = _higher(grant, self._users.get(number))
             else:
                 self._groups[number] = _higher(grant, self._groups.get(number))
+        self._callers["admin"] += [f"uid:{uid}" for uid in sorted({0, self._own_uid} - self._users.keys())]
         self.warnings: tuple[str, ...] = tuple(warnings)
 
     def role_of(self, peer: Peer, fallback: Role = "anyone") -> Grant:
@@ -164,6 +166,10 @@ class Policy:
             if gid == peer.gid or gid in peer.groups:
                 best = _higher(grant, best)
         return best or Grant(fallback, _LISTENER)
+
+    def callers(self, role: Role) -> list[str]:
+        """List who has a role by a rule, written or unwritten; a rule may match nobody (see `warnings`)."""
+        return list(self._callers[role])
 
     def decide(self, peer: Peer, needed: Role) -> Decision:
         """Decide whether a caller, who has his role already, may do what needs another one."""

@@ -42,6 +42,7 @@ from ctld.ownership import current_owner
 from ctld.peer import Peer, Role
 from ctld.policy import Policy
 from ctld.reception import Reception
+from ctld.sessions.table import current_sessions
 from ctld.shutdown import end_background_tasks, stop_in_stages
 from ctld.signals import SignalHandlers
 from ctld.systemd import InheritedSocket, Notifier, inherited_sockets, watchdog_interval
@@ -155,6 +156,7 @@ class Server(Generic[A]):
             logger.warning("! roles: %s", warning)
         context = copy_context()
         context.run(current_locks.set, self._runtime.locks)
+        context.run(current_sessions.set, self._runtime.sessions)
         self._reception = Reception(self._runtime, context)
         if self.state_dir is not None:
             with contextlib.suppress(OSError):  # the history says so, and goes on without
@@ -215,6 +217,7 @@ class Server(Generic[A]):
         context.run(current_owner.set, None)  # not a part of the command that happens to start it
         context.run(current_request.set, None)
         context.run(current_locks.set, self._runtime.locks)
+        context.run(current_sessions.set, self._runtime.sessions)
         task = asyncio.get_running_loop().create_task(coro, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
@@ -322,6 +325,10 @@ class Server(Generic[A]):
             "history": msgspec.to_builtins(self.history.status),
             "background": sorted(task.get_name() for task in self._tasks),
         }
+
+    def listeners(self) -> list[tuple[str, Role]]:
+        """List where clients come in, each with the role of those whom no rule names."""
+        return [(address, listener.role) for listener in self._listeners for address in listener.addresses]
 
     def connections(self) -> list[dict[str, Any]]:
         """List who is connected, for the command `connection_list`."""

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ctld.commands.operation import OperationTable
+from ctld.commands.session_audit import SessionAudit
 from ctld.events import EventBus
 from ctld.history import History
 from ctld.limits import Limits
 from ctld.locks import LockRegistry
+from ctld.peer import Role
 from ctld.policy import Policy
+from ctld.sessions.table import SessionTable
 
 __all__ = ["Runtime", "ServerView"]
 
@@ -29,6 +32,10 @@ class ServerView(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Say how the server is."""
+        ...
+
+    def listeners(self) -> list[tuple[str, Role]]:
+        """List where clients come in, each with the role of those whom no rule names."""
         ...
 
     def connections(self) -> list[dict[str, Any]]:
@@ -51,6 +58,7 @@ class Runtime:
         history: Who asked for what; None: nobody writes that down.
         record_all: Whether the history also has commands of the roles `anyone` and `observe`.
         publish_all: Whether there are events about these, too.
+        sessions: The programs behind connections.
         stopping: Whether the daemon is going down: nothing new is started.
         started_at: When the daemon began, by the clock on the wall.
     """
@@ -65,5 +73,11 @@ class Runtime:
     history: History | None = None
     record_all: bool = False
     publish_all: bool = False
+    sessions: SessionTable = field(init=False)
     stopping: bool = False
     started_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.sessions = SessionTable(
+            SessionAudit(self.events, self.history), grace=self.limits.session_grace, most=self.limits.max_sessions
+        )

@@ -1,7 +1,7 @@
 """Built-in commands about the daemon itself: what it is, what it can do, who may, and its end."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,9 @@ from ctld.version import VERSION
 from ctld.wire.native import PROTOCOL
 
 __all__ = ["Description", "Permission", "VersionInfo", "service_commands"]
+
+# Among the options of another command there may be secrets.
+_Unknown: TypeAlias = Annotated[Any, msgspec.Meta(extra_json_schema={"format": "password", "writeOnly": True})]
 
 
 class VersionInfo(msgspec.Struct):
@@ -83,7 +86,7 @@ def service_commands() -> CommandRegistry[Any]:
     async def can_i(
         ctx: Context,
         cmd: Annotated[str, Option("the command", complete="describe.name")],
-        opts: Annotated[dict[str, Any] | None, Option("the options it would be given")] = None,
+        opts: Annotated[dict[str, _Unknown] | None, Option("the options it would be given")] = None,
     ) -> Permission:
         """Tell whether you may run a command, without running it; and if not, what would help."""
         command = ctx.dispatcher.find(cmd)

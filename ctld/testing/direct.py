@@ -1,7 +1,8 @@
 """A context without a server: to call a command's function as what it is, a function."""
 
 import asyncio
-from collections.abc import Coroutine
+import secrets
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 from typing_extensions import TypeVar
@@ -12,10 +13,13 @@ from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation
 from ctld.commands.registry import Command, CommandRegistry
 from ctld.commands.runtime import Runtime
+from ctld.errors import CommandFailed
 from ctld.events import Event, EventBus
-from ctld.locks import current_locks
-from ctld.peer import Peer
+from ctld.locks import LockRegistry, current_locks
+from ctld.peer import Peer, Role
 from ctld.policy import Policy
+from ctld.sessions.state import Way
+from ctld.stream import Stream
 from ctld.version import VERSION
 from ctld.wire.messages import Item, Progress, Reply
 
@@ -77,7 +81,8 @@ def context(
     """Make a context with which a command's function can be called: `await backup(context(app), "ct1")`.
 
     Nothing surrounds the call: no roles, no decoding of options, no hooks, no deadline; use
-    `serving()` to test those.  Locks work; the task of the test owns them.
+    `serving()` to test those.  Locks work, and contexts of one test compete for them: each owns
+    what it manipulates, and the task of the test owns state locks.
 
     Args:
         app: What the command finds as `ctx.app`.
@@ -85,9 +90,12 @@ def context(
         commands: What `ctx.call()` and `ctx.launch()` find, beside the built-in commands.
     """
     registry: CommandRegistry[A] = CommandRegistry() if commands is None else commands
-    runtime = Runtime(app=app, server=_NoServer(), policy=Policy(), events=_RecordingBus())
-    if current_locks.get() is None:
-        current_locks.set(runtime.locks)
+    locks = current_locks.get()
+    if locks is None:
+        locks = LockRegistry()
+        current_locks.set(locks)
+    runtime = Runtime(app=app, server=_NoServer(), policy=Policy(), events=_RecordingBus(), locks=locks)
+    runtime.operations.boot = secrets.token_hex(4)  # two contexts of one moment are not the same owner of locks
     operation = runtime.operations.start(_COMMAND.name, peer)
     return RecordingContext(
         Dispatcher(registry.resolve(builtin_commands()), runtime), runtime, _COMMAND, operation, peer
@@ -106,6 +114,7 @@ class _Recorder:
 
     authorize: Authorize | None = None
     server_version: str | None = VERSION
+    session: Mapping[str, Any] | None = None
     origin = Origin()
     task: asyncio.Task[Any] | None = None
 
@@ -119,6 +128,14 @@ class _Recorder:
 
     async def send_item(self, item: Item) -> None:
         """Never called: a test iterates over the function itself."""
+
+    async def take_over(self, way: Way, session_id: str = "") -> Stream:
+        """There is no connection to take: a session is tested with `serving()`.
+
+        Raises:
+            CommandFailed: Always.
+        """
+        raise CommandFailed("this needs a client's connection, and there is none")
 
     async def send_interim(self, reply: Reply) -> None:
         """Keep it."""
@@ -161,6 +178,10 @@ class _NoServer:
     def status(self) -> dict[str, Any]:
         """There is nothing to tell."""
         return {}
+
+    def listeners(self) -> list[tuple[str, Role]]:
+        """Nobody can connect."""
+        return []
 
     def connections(self) -> list[dict[str, Any]]:
         """Nobody is connected."""
