@@ -30,6 +30,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             message and hang up.
         stop_grace: Seconds that running commands get to end by themselves at shutdown.
         cancel_grace: Seconds that they get after that, once cancelled.
+        session_grace: Seconds between SIGHUP and SIGKILL for the program of a session that is to end.
+        max_sessions: Sessions at once; each holds a process and a few descriptors.
         operations_kept: Results of ended operations that are kept for those who ask later.
         result_retention: Seconds for which they are kept.
         progress_kept: Progress messages per operation kept for those who watch later.
@@ -47,6 +49,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain_timeout: _Seconds = 2.0
     stop_grace: Annotated[float, msgspec.Meta(ge=0)] = 10.0
     cancel_grace: _Seconds = 5.0
+    session_grace: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    max_sessions: _Count = 1024
     operations_kept: _Count = 1024
     result_retention: _Seconds = 15 * 60.0
     progress_kept: _Count = 256
+
+    def __post_init__(self) -> None:
+        """Refuse bounds with which a line could never become complete.
+
+        Raises:
+            ValueError: As said.
+        """
+        if self.max_queued_per_connection < self.max_line:
+            raise ValueError(
+                f"max_queued_per_connection ({self.max_queued_per_connection}) must be at least max_line "
+                f"({self.max_line}): reading would stop for good in the middle of a long line"
+            )

@@ -34,5 +34,5 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main)
     except (CtldError, OSError) as exc:
-        sys.stderr.write(f"{exc}\n")
+        sys.stderr.write(f"{' '.join(str(exc).split()) or type(exc).__name__}\n")
         raise SystemExit(1) from exc

@@ -202,7 +202,7 @@ async def test_drained_ends_when_the_peer_is_gone(setups: Any) -> None:
 
 
 async def test_reading_pauses_over_the_bound_and_goes_on_below_it(setups: Any) -> None:
-    setup = setups(Limits(max_queued_per_connection=300_000))
+    setup = setups(Limits(max_queued_per_connection=300_000, max_line=300_000))
     setup.connection.data_received(lines(10, 40_000))
     assert not setup.transport.reading
     assert setup.budget.used >= 4 * UNIT
@@ -214,9 +214,11 @@ async def test_reading_pauses_over_the_bound_and_goes_on_below_it(setups: Any) -
 
 
 async def test_an_unfinished_line_counts_too(setups: Any) -> None:
-    setup = setups(Limits(max_queued_per_connection=100_000))
-    setup.connection.data_received(b"x" * 150_000)
+    setup = setups(Limits(max_queued_per_connection=100_000, max_line=100_000))
+    setup.connection.data_received(lines(2, 40_000) + b"x" * 30_000)
     assert not setup.transport.reading
+    setup.connection.release_input(40_000)
+    assert setup.transport.reading  # else the line would never be finished
     setup.connection.connection_lost(None)
 
 
@@ -290,7 +292,7 @@ async def test_after_end_of_input_a_hang_up_is_noticed(setups: Any) -> None:
 
 
 async def test_a_hang_up_while_paused_keeps_what_is_still_to_be_read(setups: Any) -> None:
-    setup = setups(Limits(max_queued_per_connection=100_000))
+    setup = setups(Limits(max_queued_per_connection=100_000, max_line=100_000))
     setup.connection.data_received(lines(5, 40_000))
     assert not setup.transport.reading
     setup.peer.close()
