@@ -1,0 +1,1 @@
+"""Taskmaster's wire: JSON that ends in `;;`, one answer per query, in order."""
