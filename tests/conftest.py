@@ -1,10 +1,12 @@
 """Every test runs on both loops, and leaves no descriptor, task or process behind."""
 
 import asyncio
+import functools
 import gc
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -25,11 +27,23 @@ def pytest_asyncio_loop_factories(
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def bounded(test: Callable[..., Coroutine[Any, Any, None]], seconds: float) -> Callable[..., Coroutine[Any, Any, None]]:
+    """End a test that waits for ever from within: the alarm of pytest-timeout does not wake uvloop."""
+
+    @functools.wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*args, **kwargs)
+
+    return run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             # In this order: a loop may open what it closes only with itself (libuv: /dev/null).
             item.fixturenames[:0] = ["nothing_left_behind", "no_tasks_left"]
+            item.obj = bounded(item.obj, float(config.getini("timeout")) * 0.9)
 
 
 @pytest_asyncio.fixture
