@@ -235,12 +235,20 @@ class Conversation:
         request = exchange.request
         self.served += 1
         try:
-            self.connection.send(outcome, request.id, more=more)
+            self._say(exchange, outcome, more=more)
         except LocalProtocolError as exc:
             error = internal_error(logger, f"the result of {request.cmd[:200]!r}", exc)
-            self.connection.send(failure_of(error), request.id, more=more)
+            self._say(exchange, failure_of(error), more=more)
         if exchange.size:
             self.connection.release_input(exchange.size)
+        if exchange.holds and exchange.release():
+            self.on_end_of_input()
+
+    def _say(self, exchange: Exchange, outcome: Reply | Failure, *, more: bool) -> None:
+        """Send the last word of a request, in whatever way its connection is in (N5)."""
+        said = outcome if exchange.hijack is None else exchange.hijack.last_word(outcome)
+        if said is not None:
+            self.connection.send(said, exchange.request.id, more=more)
 
     # What the connection calls.
 
@@ -255,7 +263,11 @@ class Conversation:
             self.connection.queued += size
             if event.deadline is not None:
                 exchange.deadline = asyncio.get_running_loop().time() + event.deadline
+            if event.cmd in self._dispatcher.session_names:
+                exchange.may_hold = True
         if event.id is None:
+            if exchange.may_hold:
+                exchange.hold()
             self._arrived.append(exchange)
             self._wake_up()
         elif isinstance(event, Request):
@@ -276,6 +288,8 @@ class Conversation:
     def on_vanished(self) -> None:
         """Nobody reads the answers any more: commands go on, but for those that declared otherwise (N2)."""
         for exchange in self._outstanding():
+            if exchange.hijack is not None:
+                exchange.hijack.on_hangup()
             if exchange.operation is not None and exchange.operation.on_disconnect == "cancel":
                 exchange.operation.interrupt(Cancelled("the client has gone"))
         if self.connection.lost:
@@ -301,6 +315,10 @@ class Conversation:
             self._origin = Origin(number, self.handler.dialect, caller.loginuid, caller.executable)
         return self._origin
 
+    def others(self, exchange: Exchange) -> int:
+        """Count the requests that are outstanding beside one."""
+        return sum(other is not exchange for other in [*self._outstanding(), *self._arrived])
+
     def running(self) -> list[Operation[Any]]:
         """Return the operations that run for this client."""
         return [exchange.operation for exchange in self._outstanding() if exchange.operation is not None]
@@ -323,7 +341,7 @@ class Conversation:
         """Answer in the place of commands that do not end, and drop the connection."""
         reason = failure_of(ShuttingDown("the daemon is shutting down, and the command did not end"))
         for exchange in self._outstanding():
-            self.connection.send(reason, exchange.request.id)
+            self._say(exchange, reason, more=True)
             if exchange.carrier is not None:
                 exchange.carrier.cancel()
         self.connection.flush()
@@ -356,6 +374,8 @@ class Conversation:
             self._conclude(exchange, failure_of(refusal), more=True)
             return
         self._by_id[request_id] = exchange
+        if exchange.may_hold:
+            exchange.hold()
         if self._open and not self.connection.congested:
             self._start(exchange)
         else:

@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ctld.client_handler import ClientHandler
 from ctld.commands.context import Authorize, Origin
 from ctld.commands.operation import Operation
 from ctld.connection import Connection
-from ctld.errors import Cancelled, CommandFailed
+from ctld.errors import Busy, Cancelled, CommandFailed, LocalProtocolError
+from ctld.hijack import HijackedConnection, check_way
 from ctld.peer import Peer
+from ctld.sessions.state import Way
+from ctld.stream import Stream
 from ctld.wire.messages import Invalid, Item, Progress, Reply, Request
 
 __all__ = ["Exchange", "Parties"]
@@ -30,6 +34,10 @@ class Parties(Protocol):
         """The author's side."""
         ...
 
+    def others(self, exchange: "Exchange") -> int:
+        """Count the requests that are outstanding beside one."""
+        ...
+
     @property
     def origin(self) -> Origin:
         """Where its requests come from."""
@@ -46,6 +54,9 @@ class Exchange:
     size = 0  # bytes of input that it holds on to
     deadline: float | None = None
     operation: Operation[Any] | None = None
+    hijack: HijackedConnection | None = None
+    may_hold = False  # it asks for a command that may take the connection
+    holds = False  # what follows it may not be a request
     interruption: CommandFailed | None = None
     task: asyncio.Task[Any] | None = None  # that serves it, once it has begun to
     carrier: asyncio.Task[Any] | None = None  # that was made for it alone
@@ -74,6 +85,8 @@ class Exchange:
 
     async def send_progress(self, update: Progress) -> None:
         """Send progress; waits while the client reads too slowly."""
+        if self.hijack is not None and self.hijack.way is not Way.FDS:
+            return  # the bytes are no messages any more; who watches the operation sees it
         connection = self._conversation.connection
         connection.send(update, self.request.id)
         if connection.congested:
@@ -104,6 +117,41 @@ class Exchange:
     def become(self, peer: Peer) -> None:
         """Serve the rest of the conversation as another peer."""
         self._conversation.handler.peer = peer
+
+    @property
+    def session(self) -> Mapping[str, Any] | None:
+        """What the client wants of a session; None where it does not say."""
+        wanted: Mapping[str, Any] | None = self.request.session
+        return wanted
+
+    def hold(self) -> None:
+        """Let nothing be understood that follows: the command may take the connection."""
+        self.holds = True
+        self._conversation.connection.hold()
+
+    async def take_over(self, way: Way, session_id: str = "") -> Stream:
+        """Say "continue", and give the connection's bytes to the command."""
+        connection = self._conversation.connection
+        check_way(way, connection.kind)
+        if not self.holds or self.hijack is not None:
+            raise LocalProtocolError("only a command with session=True takes the connection, and once")
+        if self._conversation.others(self):
+            raise Busy("other requests of this connection are outstanding")
+        if connection.gone:
+            raise Cancelled("the client has gone")
+        self.hijack = HijackedConnection(connection, way)
+        self.hijack.say_continue(session_id if self.session is not None else "", self.request.id)
+        await self.hijack.flush()
+        return self.hijack
+
+    def release(self) -> bool:
+        """Let requests be understood again; True: the connection ends with what took it."""
+        self.holds = False
+        if self.hijack is None:
+            self._conversation.connection.resume()
+            return False
+        self.hijack.give_back()
+        return not self.hijack.goes_on
 
     def interrupt(self, reason: CommandFailed) -> None:
         """Have it end with this reason, wherever it is."""

@@ -42,7 +42,7 @@ from ctld.ownership import current_owner
 from ctld.peer import Peer, Role
 from ctld.policy import Policy
 from ctld.reception import Reception
-from ctld.sessions.table import current_sessions
+from ctld.sessions.current import current_sessions
 from ctld.shutdown import end_background_tasks, stop_in_stages
 from ctld.signals import SignalHandlers
 from ctld.systemd import InheritedSocket, Notifier, inherited_sockets, watchdog_interval

@@ -28,6 +28,7 @@ async def stop_in_stages(runtime: Runtime, reception: Reception, hurry: asyncio.
         hurry: Set when nobody wants to wait for what runs any more.
     """
     runtime.stopping = True
+    await runtime.sessions.close(hurry)
     # What clients have sent up to now is still read, and answered with `shutting-down`.
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from ctld.commands.operations import operation_commands
 from ctld.commands.policy import policy_commands
 from ctld.commands.registry import CommandRegistry
 from ctld.commands.service import service_commands
+from ctld.commands.sessions import session_commands
 
 __all__ = ["builtin_commands"]
 
@@ -25,6 +26,7 @@ def builtin_commands() -> CommandRegistry[Any]:
         event_commands,
         history_commands,
         policy_commands,
+        session_commands,
     ):
         commands.include(part())
     return commands

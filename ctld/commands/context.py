@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, P
 import msgspec
 from typing_extensions import TypeVar
 
+from ctld.commands.hijacking import SessionMethods, SessionSink
 from ctld.commands.permission import require_role
+from ctld.errors import CommandFailed
 from ctld.events import EventBus
 from ctld.locks import Manipulable, ManipulationMode
 from ctld.peer import Peer
+from ctld.sessions.state import Way
+from ctld.stream import Stream
 from ctld.wire.messages import Item, Progress, Reply
 
 if TYPE_CHECKING:
@@ -55,7 +59,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     executable: str = ""
 
 
-class Sink(Protocol):
+class Sink(SessionSink, Protocol):
     """Where the messages of one request go, beside its final one."""
 
     @property
@@ -102,6 +106,7 @@ class Sink(Protocol):
 class _NoSink:
     """Nobody listens: a command that the daemon started itself."""
 
+    session: Mapping[str, Any] | None = None
     authorize: Authorize | None = None
     server_version: str | None = None
     task: asyncio.Task[Any] | None = None
@@ -112,6 +117,14 @@ class _NoSink:
 
     async def send_item(self, item: Item) -> None:
         """Drop it."""
+
+    async def take_over(self, way: Way, session_id: str = "") -> Stream:
+        """There is no connection to take.
+
+        Raises:
+            CommandFailed: Always.
+        """
+        raise CommandFailed("this needs a client's connection, and there is none")
 
     async def send_interim(self, reply: Reply) -> None:
         """Drop it."""
@@ -126,7 +139,7 @@ class _NoSink:
 NO_SINK: Final[Sink] = _NoSink()
 
 
-class Context(Generic[A_co]):
+class Context(SessionMethods, Generic[A_co]):
     """One running command.
 
     Attributes:

@@ -86,6 +86,7 @@ class Dispatcher:
     def __init__(self, commands: Mapping[str, Command], runtime: Runtime) -> None:
         self.commands = commands
         self.runtime = runtime
+        self.session_names = frozenset(name for name, command in commands.items() if command.session)
         self._by_function = {command.function: command for command in commands.values()}
         self._journal = Journal(runtime)
         self._followed = frozenset(command for command in commands.values() if self._journal.follows(command))
@@ -142,6 +143,8 @@ class Dispatcher:
         context: Context[Any] = Context(
             self, self.runtime, command, operation, peer, sink, deadline=deadline, wants_progress=decoded.wants_progress
         )
+        if command.session:
+            context.session_options = decoded.session
         sink.begun(operation)
         error = await self._execute(context, decoded, stream)
         return Reply(operation.result) if error is None else failure_of(error)

@@ -56,6 +56,7 @@ class Child:
 
     Attributes:
         identity: Which process it is, for a daemon that comes later.
+        kill_group: Whether what is left of its group is killed when it ends.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Child:
         self.identity = identity
         self._pidfd = pidfd
         self._adopted = adopted
-        self._kill_group = kill_group
+        self.kill_group = kill_group
         self._pipes: dict[PipeName, int] = {}
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[ExitStatus] = self._loop.create_future()
@@ -192,7 +193,7 @@ class Child:
         self._stop_watching()
 
     def _on_exit(self) -> None:
-        if self._kill_group:
+        if self.kill_group:
             self._kill_rest_of_group()
         status = self._reap()
         self._stop_watching()

@@ -16,6 +16,7 @@ __all__ = [
     "NO_OPTIONS",
     "Banner",
     "Cancel",
+    "Continue",
     "Failure",
     "Incoming",
     "Invalid",
@@ -149,6 +150,16 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     item: Any
 
 
+class Continue(msgspec.Struct, frozen=True, gc=False):
+    """The connection is no longer for requests: what follows is the command's own (N5).
+
+    Attributes:
+        session: The id of the session, where the client knows of such things.
+    """
+
+    session: str = ""
+
+
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """The end of a request that succeeded."""
 
@@ -172,5 +183,5 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 Incoming: TypeAlias = Request | Cancel | Invalid
 """What a server's codec makes of bytes."""
 
-Outgoing: TypeAlias = Banner | Progress | Item | Reply | Failure
+Outgoing: TypeAlias = Banner | Progress | Item | Continue | Reply | Failure
 """What a server's codec makes bytes of."""

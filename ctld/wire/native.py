@@ -23,6 +23,7 @@ from ctld.wire.jsontext import MAX_NESTING, decode_deep, encode, is_suspect
 from ctld.wire.messages import (
     Banner,
     Cancel,
+    Continue,
     Failure,
     Incoming,
     Invalid,
@@ -47,7 +48,7 @@ __all__ = [
 
 PROTOCOL: Final = 2
 
-FEATURES: Final = ("id", "cancel", "deadline", "stream", "detach", "progress-data")
+FEATURES: Final = ("id", "cancel", "deadline", "stream", "detach", "progress-data", "session")
 
 # An id is echoed in every message about its request; what is longer is data, not a name.
 MAX_ID_BYTES: Final = 256
@@ -189,6 +190,10 @@ class NativeCodec:
             line = b'{"status":true,"item":%b' % encode(message.item)
         elif type(message) is Failure:
             line = _failure_line(message)
+        elif type(message) is Continue:
+            line = b'{"status":true,"response":"continue"'
+            if message.session:
+                line += b',"session":%b' % encode(message.session)
         elif type(message) is Banner:
             line = encode(message)[:-1]
         else:

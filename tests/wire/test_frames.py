@@ -102,6 +102,17 @@ def test_inside_tells_whether_a_frame_was_cut_off():
         assert reader.inside
 
 
+@pytest.mark.parametrize("cut", range(9))
+def test_the_rest_of_a_reader_feeds_the_next_one(cut):
+    wire = b"\x06\x00\x00\x00\x00" + b"\x01\x00\x00\x00\x03abc"
+    first, second = FrameReader(), FrameReader()
+    assert len(frames_of(first, [wire[: 5 + cut]])) == 1 + (cut == 8)
+    second.feed(first.take_rest())
+    assert first.take_rest() == b""
+    assert not first.inside
+    assert frames_of(second, [b"", wire[5 + cut :]]) == ([] if cut == 8 else [Frame(FrameType.STDOUT, b"abc")])
+
+
 def test_objects_are_read_back():
     frame = frames_of(FrameReader(), [encode_object(FrameType.RESIZE, {"rows": 1, "cols": 2})])[0]
     assert frame.object() == {"rows": 1, "cols": 2}

@@ -1,0 +1,95 @@
+"""From what a client asks for to a running program: environment, terminal or pipes."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+from ctld.processes import PIPE, Spawn, find_account, open_terminal
+
+if TYPE_CHECKING:
+    from ctld.sessions.session import Session
+
+__all__ = ["environment", "start_program"]
+
+# What the service manager told the daemon and nobody else: a child that took itself for the
+# daemon would tell systemd that it is ready, or listen on the daemon's sockets.
+_THE_DAEMONS_OWN: Final = frozenset(
+    {
+        "CREDENTIALS_DIRECTORY",
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "LISTEN_FDNAMES",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "MAINPID",
+        "MANAGERPID",
+        "NOTIFY_SOCKET",
+        "SYSTEMD_EXEC_PID",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+    }
+)
+
+# What a terminal is taken for whose client does not say: what nearly all of them understand.
+_PLAIN_TERMINAL: Final = "xterm"
+
+
+def environment(extra: Mapping[str, str] | None, *, user: str | None, tty: bool) -> dict[str, str]:
+    """Return the environment of a session's program.
+
+    Args:
+        extra: What the client adds.
+        user: Whom it runs as; None: the daemon's own user.
+        tty: Whether it has a terminal.
+
+    Raises:
+        NotFound: There is no such user.
+    """
+    found = {name: value for name, value in os.environ.items() if name not in _THE_DAEMONS_OWN}
+    if user is not None:
+        found |= find_account(user).environment()
+    if tty:
+        found["TERM"] = _PLAIN_TERMINAL  # and not the daemon's, which has nothing to do with the client
+    return found | dict(extra or {})
+
+
+async def start_program(
+    session: "Session",
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    user: str | None = None,
+    rows: int = 24,
+    cols: int = 80,
+    fds: tuple[int, int, int] | None = None,
+) -> None:
+    """Start the program of a session.
+
+    Args:
+        session: The session, with its arguments.
+        env: Variables to add to its environment.
+        cwd: The directory to start in.
+        user: Whom it runs as.
+        rows: The height of its terminal, if it has one.
+        cols: The width.
+        fds: Its standard input, output and error; they stay the caller's.  None: pipes or a terminal.
+
+    Raises:
+        CommandFailed: It cannot be started; the session has ended.
+    """
+    with ExitStack() as undo:
+        undo.callback(session.fail)
+        variables = environment(env, user=user, tty=session.tty)
+        terminal = None
+        stdin, stdout, stderr = fds or (PIPE, PIPE, PIPE)
+        if session.tty and fds is None:
+            terminal = open_terminal(rows, cols)
+            undo.callback(terminal.close)
+            spec = Spawn(argv=session.argv, env=variables, cwd=cwd, user=user, terminal=terminal)
+        else:
+            spec = Spawn(
+                argv=session.argv, env=variables, cwd=cwd, user=user, stdin=stdin, stdout=stdout, stderr=stderr
+            )
+        await session.start(spec, terminal)
+        undo.pop_all()

@@ -1,0 +1,192 @@
+"""Between descriptors and callbacks: what moves the bytes of a session, without a task or a thread.
+
+The loop tells when a descriptor is ready; one read of at most a frame's size per turn keeps a
+program that writes without end from starving everybody else.
+"""
+
+import asyncio
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ctld.wire.frames import MAX_PAYLOAD
+
+__all__ = ["InputPump", "OutputPump"]
+
+# What waits for a program that does not read; above it, its client is not read either.
+_HIGH: Final = 256 * 1024
+_LOW: Final = 64 * 1024
+
+
+class OutputPump:
+    """Reads what a program writes, until its end.
+
+    Args:
+        fd: A descriptor that does not block; owned from now on.
+        on_data: Called with each piece.
+        on_end: Called once, after the last piece: there is no writer left.
+
+    Attributes:
+        silent: Whether nothing has come since this was last set to True.
+    """
+
+    def __init__(self, fd: int, on_data: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self._fd = fd
+        self._on_data = on_data
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._reading = False
+        self.silent = True
+        self.resume()
+
+    @property
+    def open(self) -> bool:
+        """Whether there may be more."""
+        return self._fd >= 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read for now."""
+        return self.open and not self._reading
+
+    def pause(self) -> None:
+        """Read nothing for now; the program blocks when its pipe is full."""
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.open and not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    def close(self) -> None:
+        """Read no more, whatever there is."""
+        if self.open:
+            self.pause()
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def _on_readable(self) -> None:
+        if not self._reading:
+            return
+        try:
+            data = os.read(self._fd, MAX_PAYLOAD)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            # A terminal that nobody has open any more says EIO where a pipe is at its end.
+            if exc.errno != errno.EIO and exc.errno != errno.ECONNRESET:
+                raise
+            data = b""
+        if data:
+            self.silent = False
+            self._on_data(data)
+        else:
+            self.close()
+            self._on_end()
+
+
+class InputPump:
+    """Writes what a client types to a program that may be slow to read it, or not read at all.
+
+    Args:
+        fd: A descriptor that does not block.
+        own: Whether to close it at the end.
+        on_full: Called with True when too much waits, and with False when there is room again.
+    """
+
+    def __init__(self, fd: int, on_full: Callable[[bool], None], *, own: bool) -> None:
+        self._fd = fd
+        self._own = own
+        self._on_full = on_full
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[bytes] = deque()
+        self._size = 0
+        self._full = False
+        self._ending = False
+        self._writing = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the program may still read something."""
+        return self._fd >= 0
+
+    @property
+    def full(self) -> bool:
+        """Whether too much waits."""
+        return self._full
+
+    def write(self, data: bytes) -> None:
+        """Have the program read that; what it will never read is dropped."""
+        if not self.open or self._ending or not data:
+            return
+        if not self._queue:
+            data = data[self._try(data) :]
+        if data and self.open:
+            self._queue.append(data)
+            self._size += len(data)
+            self._wait()
+            if not self._full and self._size > _HIGH:
+                self._full = True
+                self._on_full(True)
+
+    def end(self) -> None:
+        """Let the program see the end of its input, once it has read what is there."""
+        self._ending = True
+        if not self._queue:
+            self.close()
+
+    def close(self) -> None:
+        """Write nothing more."""
+        if not self.open:
+            return
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._fd)
+        fd, self._fd = self._fd, -1
+        self._queue.clear()
+        self._size = 0
+        if self._own:
+            os.close(fd)
+        if self._full:
+            self._full = False
+            self._on_full(False)
+
+    def _wait(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._fd, self._on_writable)
+
+    def _try(self, data: bytes) -> int:
+        """Write what can be written now; the number of bytes."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.close()  # nobody reads it any more: no error of whoever types
+            return len(data)
+
+    def _on_writable(self) -> None:
+        while self._queue and self.open:
+            piece = self._queue[0]
+            count = self._try(piece)
+            if not self.open:
+                return
+            self._size -= count
+            if count < len(piece):
+                self._queue[0] = piece[count:]
+                break
+            self._queue.popleft()
+        if self._full and self._size <= _LOW:
+            self._full = False
+            self._on_full(False)
+        if not self._queue and self.open:
+            self._writing = False
+            self._loop.remove_writer(self._fd)
+            if self._ending:
+                self.close()
