@@ -22,6 +22,7 @@ import ctld.errors
 from ctld.commands.builtins import builtin_commands
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed
+from ctld.jobs.state import mermaid
 from ctld.limits import Limits
 from ctld.settings import DaemonSettings, RoleSettings
 
@@ -126,6 +127,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration.roles": lambda: keys_of(RoleSettings),
     "configuration.listen": lambda: keys_of(Listen),
     "commands.builtins": commands,
+    "jobs.states": lambda: f"```mermaid\n{mermaid()}```\n",
 }
 
 

@@ -11,7 +11,7 @@ What a block is for follows from its language:
 * `wire` is a conversation with the daemon of the page: `-->` is sent, `<--` comes back.
 * `sh` is what a reader does to this checkout: each line is a `make` target that exists, or
   steps into the environment that `make` has made.
-* `text` and `json` are for the eye; `json` has to be JSON.
+* `text`, `mermaid` and `json` are for the eye; `json` has to be JSON.
 
 `<!-- run: COMMAND -->` is a console line that the reader does not see.  One page is one
 scratch folder; `/tmp/` stands for it everywhere, so that pages never meet.
@@ -155,7 +155,7 @@ class Page:
             self.check_targets(code)
         elif block.language == "json":
             json.loads(code)
-        elif block.language not in ("python", "text"):
+        elif block.language not in ("python", "text", "mermaid"):
             raise BlockFailed(f"nobody knows how to run {block.language or 'a block without a language'}")
 
     def command(self, command: str, expected: str | None) -> None:
