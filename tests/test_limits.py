@@ -1,3 +1,5 @@
+import inspect
+
 import msgspec
 import pytest
 
@@ -26,7 +28,7 @@ def test_n2_the_defaults_are_what_the_specification_says():
 
 def test_every_bound_tells_its_reason():
     for name in Limits.__struct_fields__:
-        assert f"        {name}: " in Limits.__doc__, name
+        assert f"\n    {name}: " in inspect.getdoc(Limits), name
 
 
 @pytest.mark.parametrize("name", Limits.__struct_fields__)

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctld.errors import LocalProtocolError
+from ctld.secret import Secret
 from ctld.wire.jsontext import MAX_NESTING, decode_deep, encode, is_suspect
 
 UTC = datetime.UTC
@@ -202,7 +203,8 @@ class Row(list):
         (Table({1: Text("a")}), '{"1":"a"}'),
         (pathlib.PurePosixPath("/a/b"), '"/a/b"'),
         ({"p": pathlib.Path("x"), 1: 2}, '{"p":"x","1":2}'),
-        ({1, "x"} & {1}, "[1]"),
+        (Secret("hunter2"), '"***"'),
+        ({"a": [Secret("hunter2")], 1: Secret("hunter2")}, '{"a":["***"],"1":"***"}'),
     ],
 )
 def test_every_type_has_its_text(value, expected):
