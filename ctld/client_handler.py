@@ -18,6 +18,7 @@ from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation
 from ctld.commands.registry import Command
 from ctld.commands.runtime import ServerView
+from ctld.endpoint import Listen
 from ctld.errors import Cancelled
 from ctld.limits import Limits
 from ctld.ownership import current_owner
@@ -70,6 +71,7 @@ class Site:
         dispatcher: The way to this socket's commands.
         limits: The bounds.
         opts: What `Server.listen(opts=...)` was given.
+        listen: Where the socket listens; a dialect finds its own keys there.
     """
 
     app: Any
@@ -77,6 +79,7 @@ class Site:
     dispatcher: Dispatcher
     limits: Limits
     opts: Any = None
+    listen: str | Listen = ""
 
 
 class ClientHandler(Generic[A]):

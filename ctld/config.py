@@ -15,7 +15,7 @@ import msgspec
 
 from ctld.config_errors import Mistake, find_unknown_key, mistake_of, spell
 from ctld.errors import ConfigError
-from ctld.toml_lines import line_of, toml_lines
+from ctld.toml_lines import Path, line_of, toml_lines
 
 __all__ = ["TomlDocument", "load_config"]
 
@@ -83,8 +83,12 @@ class TomlDocument:
             line = raw.count(b"\n", 0, exc.start) + 1
             raise ConfigError(f"{_one_line(name)}:{line}: this is no UTF-8") from None
 
-    def convert(self, type: type[T]) -> T:
+    def convert(self, type: type[T], path: Path = ()) -> T:
         """Return the content as a value of that type.
+
+        Args:
+            type: The type.
+            path: The part of the content that is meant; it must be there.
 
         Raises:
             ConfigError: It does not fit.
@@ -93,13 +97,17 @@ class TomlDocument:
         def convert(data: object) -> Any:
             return msgspec.convert(data, type, builtin_types=_NATIVE, str_keys=True)
 
+        data: Any = self._data
+        for step in path:
+            data = data[step]
         info = msgspec.inspect.type_info(type)
-        if mistake := find_unknown_key(self._data, info):
+        if mistake := find_unknown_key(data, info, path):
             raise self.error(mistake)
         try:
-            value: T = convert(self._data)
+            value: T = convert(data)
         except msgspec.ValidationError as exc:
-            raise self.error(mistake_of(exc, self._data, info, convert)) from None
+            mistake = mistake_of(exc, data, info, convert)
+            raise self.error(Mistake((*path, *mistake.path), mistake.reason)) from None
         return value
 
     def error(self, mistake: Mistake) -> ConfigError:

@@ -10,6 +10,7 @@ from msgspec import Meta
 from ctld.commands.context import Context
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
+from ctld.dialects.table import DIALECTS
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError, ShuttingDown
 from ctld.server import Server
@@ -74,6 +75,7 @@ def make_server(settings: Settings, environ: Mapping[str, str]) -> Server[Any]:
     return Server(
         commands=daemon_commands(),
         listen=listen,
+        dialects={name: dialect.handler for name, dialect in DIALECTS.items()},
         roles=settings.roles.mapping(),
         state_dir=where.state_dir,
         limits=settings.limits,

@@ -1,19 +1,20 @@
 """Listener: one `Server.listen()`, which may be several sockets."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from ctld.acceptor import Acceptor
 from ctld.client_handler import ClientHandler, Site
 from ctld.endpoint import Endpoint, Listen
+from ctld.errors import ConfigError
 from ctld.listeners import open_endpoints
 from ctld.peer import Role
 from ctld.reception import Reception
 from ctld.systemd import InheritedSocket
 
-__all__ = ["Listener"]
+__all__ = ["Listener", "handler_for"]
 
 logger = logging.getLogger("ctld.server")
 
@@ -104,3 +105,24 @@ class Listener:
     def _descriptor_freed(self) -> None:
         for acceptor in self._acceptors:
             acceptor.descriptor_freed()
+
+
+def handler_for(
+    where: str | Listen, default: type[ClientHandler[Any]], dialects: Mapping[str, type[ClientHandler[Any]]]
+) -> type[ClientHandler[Any]]:
+    """Return the class of the conversations at an address.
+
+    Args:
+        where: The address; one that is only text does not say in which dialect.
+        default: The class where it is not said.
+        dialects: The classes that there are, by the name of their dialect.
+
+    Raises:
+        ConfigError: The server does not speak that dialect.
+    """
+    if isinstance(where, str):
+        return default
+    if where.dialect not in dialects:
+        known = ", ".join(sorted(dialects))
+        raise ConfigError(f"listen {where.address}: dialect: {where.dialect!r} is none of {known}")
+    return dialects[where.dialect]

@@ -36,7 +36,7 @@ from ctld.events import EventBus
 from ctld.history import History, HistoryStatus
 from ctld.history_store import HistoryBounds
 from ctld.limits import Limits
-from ctld.listener import Listener
+from ctld.listener import Listener, handler_for
 from ctld.locks import LockRegistry, current_locks
 from ctld.ownership import current_owner
 from ctld.peer import Peer, Role
@@ -72,6 +72,7 @@ class Server(Generic[A]):
         handler: The class of each client's conversation.
         commands: The commands of the sockets in `listen`.
         listen: Where to listen from the start.
+        dialects: The classes of conversations in other dialects than the handler's, by name.
         app: The daemon's own object; commands find it as `ctx.app`.
         roles: Which callers have which role, as in `{"admin": ["group:wheel"]}`.
         state_dir: Where the daemon keeps what outlives it.
@@ -92,6 +93,7 @@ class Server(Generic[A]):
         *,
         commands: CommandRegistry[A] | None = None,
         listen: Collection[str | Listen] = (),
+        dialects: Mapping[str, type[ClientHandler[A]]] | None = None,
         app: A = None,  # type: ignore[assignment]  # without an app, A is Any
         roles: Mapping[Role, Collection[str]] | None = None,
         state_dir: str | PathLike[str] | None = None,
@@ -109,6 +111,7 @@ class Server(Generic[A]):
             bounds=history,
             on_change=self._history_changed,
         )
+        self._handlers = {**(dialects or {}), handler.dialect: handler}
         self._handler = handler
         self._listen = [listen] if isinstance(listen, str) else list(listen)
         self._runtime = Runtime(
@@ -165,7 +168,7 @@ class Server(Generic[A]):
         inherited = inherited_sockets(os.environ, os.getpid()) if self._wants_inherited() else []
         try:
             for where in self._listen:
-                await self._open(where, inherited, self._handler, self._dispatcher, None)
+                await self._open(where, inherited, None, self._dispatcher, None)
         except BaseException:
             self._stop_accepting()
             self._reception.close()
@@ -188,7 +191,7 @@ class Server(Generic[A]):
 
         Args:
             where: The address.
-            handler: The class of its conversations; None: the server's.
+            handler: The class of its conversations; None: that of its dialect.
             commands: Its commands; None: the server's.
             opts: Anything; its handlers find it as `self.opts`.
 
@@ -201,7 +204,7 @@ class Server(Generic[A]):
         dispatcher = self._dispatcher
         if commands is not None:
             dispatcher = Dispatcher(commands.resolve(self._builtins), self._runtime)
-        return await self._open(where, [], handler or self._handler, dispatcher, opts)
+        return await self._open(where, [], handler, dispatcher, opts)
 
     def create_task(self, coro: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[Any]:
         """Run something in the background for as long as the server lives.
@@ -345,12 +348,13 @@ class Server(Generic[A]):
         self,
         where: str | Listen,
         inherited: list[InheritedSocket],
-        handler: type[ClientHandler[A]],
+        handler: type[ClientHandler[A]] | None,
         dispatcher: Dispatcher,
         opts: Any,
     ) -> Listener:
         assert self._reception is not None
-        site = Site(self.app, self, dispatcher, self._runtime.limits, opts)
+        handler = handler or handler_for(where, self._handler, self._handlers)
+        site = Site(self.app, self, dispatcher, self._runtime.limits, opts, where)
         listener = Listener(where, inherited, self._reception, site, handler, on_closed=self._listeners.remove)
         self._listeners.append(listener)
         logger.info("= listening on %s", listener.address)

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ctld.config import TomlDocument
 from ctld.config_errors import Mistake
+from ctld.dialects.table import DEFAULT_DIALECT, DIALECTS
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError
 from ctld.limits import Limits
@@ -17,8 +18,6 @@ from ctld.peer import Role
 from ctld.policy import Policy
 
 __all__ = ["DaemonSettings", "Places", "RoleSettings", "Settings", "load_settings", "places"]
-
-_DIALECTS: Final = ("native",)
 
 
 class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,20 +59,34 @@ class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return {"anyone": self.anyone, "observe": self.observe, "operate": self.operate, "admin": self.admin}
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file.
+class _Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tables of the file whose types are known beforehand.
 
     Attributes:
         daemon: Where it lives, and what it logs.
         limits: The bounds on what callers can make it hold.
         roles: Who may do what.
-        listen: Where it listens; with none, on `ctld.sock` in the runtime directory.
     """
 
     daemon: DaemonSettings = DaemonSettings()
     limits: Limits = Limits()
     roles: RoleSettings = RoleSettings()
+
+
+class Settings(_Tables, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file.
+
+    Attributes:
+        listen: Where it listens, and in which dialect; with none, on `ctld.sock` in the runtime directory.
+    """
+
     listen: tuple[Listen, ...] = ()
+
+
+class _File(_Tables, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file, while it is not known yet which keys each `[[listen]]` has: its dialect says that."""
+
+    listen: tuple[dict[str, Any], ...] = ()
 
 
 def load_settings(path: str | os.PathLike[str]) -> Settings:
@@ -83,10 +96,29 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
         ConfigError: It cannot be used; the message names the file, the line and the key.
     """
     document = TomlDocument.read(path)
-    settings = document.convert(Settings)
+    file = document.convert(_File)
+    listen = tuple(_listen(document, index, table) for index, table in enumerate(file.listen))
+    settings = Settings(**{name: getattr(file, name) for name in _Tables.__struct_fields__}, listen=listen)
     for mistake in _mistakes(settings):
         raise document.error(mistake)
     return settings
+
+
+def _listen(document: TomlDocument, index: int, table: Mapping[str, Any]) -> Listen:
+    """Read a `[[listen]]` table with the keys of its dialect.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
+    place = ("listen", index)
+    name = table.get("dialect", DEFAULT_DIALECT)
+    if not isinstance(name, str):
+        document.convert(Listen, place)  # which says better what else it is
+    if name not in DIALECTS:
+        reason = f"{name!r} is no dialect; there are {', '.join(DIALECTS)}"
+        raise document.error(Mistake((*place, "dialect"), reason))
+    listen: Listen = document.convert(DIALECTS[name].listen, place)
+    return listen
 
 
 def _mistakes(settings: Settings) -> Iterator[Mistake]:
@@ -95,10 +127,7 @@ def _mistakes(settings: Settings) -> Iterator[Mistake]:
     except ConfigError:
         yield from _mistaken_roles(settings.roles)
     for index, listen in enumerate(settings.listen):
-        if listen.dialect not in _DIALECTS:
-            reason = f"{listen.dialect!r} is no dialect; there are {', '.join(_DIALECTS)}"
-            yield Mistake(("listen", index, "dialect"), reason)
-        for key, reason in mistakes_in(listen):
+        for key, reason in (*mistakes_in(listen), *DIALECTS[listen.dialect].mistakes(listen)):
             yield Mistake(("listen", index, key), reason)
 
 

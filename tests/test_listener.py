@@ -1,8 +1,14 @@
 """One `Server.listen()`: its addresses, and its end."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import ctld
+from ctld.client import AsyncClient
+from ctld.listener import handler_for
+from ctld.version import VERSION
 from tests.native import serving
 
 
@@ -37,3 +43,40 @@ async def test_closing_one_lets_its_clients_end_what_they_began_and_leaves_the_o
         assert await client.receive_all() == [{"status": True, "response": "ended"}]
         assert (await stays.ask("ping"))["response"] == "pong"
         await other.close_clients()
+
+
+class Other(ctld.ClientHandler[Any]):
+    dialect = "other"
+
+
+def test_an_address_without_a_dialect_is_for_the_handler_of_the_server():
+    assert handler_for("unix:/a", Other, {"native": ctld.ClientHandler}) is Other
+
+
+def test_a_dialect_has_its_own_handler():
+    dialects = {"native": ctld.ClientHandler, "other": Other}
+    assert handler_for(ctld.Listen(address="unix:/a", dialect="other"), ctld.ClientHandler, dialects) is Other
+    assert handler_for(ctld.Listen(address="unix:/a"), Other, dialects) is ctld.ClientHandler
+
+
+def test_a_dialect_that_the_server_does_not_speak_is_a_mistake():
+    dialects = {"native": ctld.ClientHandler, "other": Other}
+    with pytest.raises(ctld.ConfigError, match=r"^listen unix:/a: dialect: 'klingon' is none of native, other$"):
+        handler_for(ctld.Listen(address="unix:/a", dialect="klingon"), Other, dialects)
+
+
+async def test_one_server_listens_in_several_dialects(tmp_path: Path) -> None:
+    seen = {}
+
+    class Told(Other):
+        def server_version(self) -> str:
+            seen["listen"] = self._site.listen
+            return "told"
+
+    where = ctld.Listen(address=f"unix:{tmp_path}/other", dialect="other")
+    server: ctld.Server[Any] = ctld.Server(listen=[f"unix:{tmp_path}/s", where], dialects={"other": Told})
+    async with server, AsyncClient(f"unix:{tmp_path}/s") as native, AsyncClient(f"unix:{tmp_path}/other") as other:
+        assert [await native.call("ping"), await other.call("ping")] == ["pong", "pong"]
+        assert native.banner["version"] == VERSION
+        assert other.banner["version"] == "told"
+    assert seen["listen"] is where

@@ -102,6 +102,12 @@ def test_roles_go_to_the_policy_as_a_mapping():
             "[[listen]]\naddress = '/a'\n[[listen]]\naddress = '/b'\ndialect = 'klingon'",
             "ctld.toml:5: listen[1].dialect: 'klingon' is no dialect; there are native",
         ),
+        ("[[listen]]\naddress = '/a'\ndialect = 7", "ctld.toml:3: listen[0].dialect: expected string, got integer"),
+        (
+            "[[listen]]\naddress = '/a'\nmoode = '0600'",
+            "ctld.toml:3: listen[0].moode: there is no such key; did you mean mode?",
+        ),
+        ("[[listen]]\naddress = 5", "ctld.toml:2: listen[0].address: expected string, got integer"),
     ],
 )
 def test_a_mistake_names_file_line_and_key(write, text, message):

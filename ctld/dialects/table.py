@@ -1,0 +1,19 @@
+"""The one table of dialects: to speak another language, the daemon needs a line here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from ctld.client_handler import ClientHandler
+from ctld.dialects.dialect import Dialect
+from ctld.endpoint import Listen
+
+__all__ = ["DEFAULT_DIALECT", "DIALECTS"]
+
+_ALL: Final[tuple[Dialect[Any], ...]] = (Dialect(Listen, ClientHandler),)
+
+DIALECTS: Final[Mapping[str, Dialect[Any]]] = MappingProxyType({dialect.name: dialect for dialect in _ALL})
+"""All dialects, by name."""
+
+DEFAULT_DIALECT: Final = ClientHandler.dialect
+"""The one of a `[[listen]]` table that does not say."""
