@@ -642,6 +642,7 @@ async def test_n4_a_cancel_is_answered_beside_busy_requests_and_a_long_stream_of
             assert "progress" in message
         assert (message["id"], message["code"]) == (7, "cancelled")
         assert before < 100_000, "the cancel had to wait for the stream"
+        client.send({"cancel": "stream"})
         client.close()
 
 

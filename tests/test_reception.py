@@ -92,7 +92,7 @@ async def test_three_thousand_short_connections_leave_nothing(tmp_path: Path) ->
 async def test_a_defect_in_a_conversation_is_logged_and_ends_only_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serving(tmp_path) as served:
+    async with serving(tmp_path, limits=Limits(drain_timeout=0.1)) as served:
         client = await served.connect()
         reception: Any = served.server._reception
 
