@@ -6,8 +6,9 @@ What a block is for follows from its language:
 * `toml` has to be a configuration of the reference daemon; a titled one is written, too.
 * `console` is a shell at work: `$ COMMAND` lines, each followed by what it prints, where
   `...` stands for anything.  `COMMAND &` starts a daemon: what follows waits until it
-  says that it is ready, and at the end of the page it has to stop cleanly.  Each command has
-  a shell of its own, but `export NAME=VALUE` holds for the rest of the page.
+  says that it is ready (or listens, under `systemd-socket-activate`), and at the end of the page
+  it has to stop cleanly.  Each command has a shell of its own, but `export NAME=VALUE` holds for the rest of the page.
+* `ini` with a `title="NAME"` is a unit of systemd: it is written, and verified where systemd is installed.
 * `wire` is a conversation with the daemon of the page: `-->` is sent, `<--` comes back.
 * `sh` is what a reader does to this checkout: each line is a `make` target that exists, or
   steps into the environment that `make` has made.
@@ -17,10 +18,12 @@ What a block is for follows from its language:
 scratch folder; `/tmp/` stands for it everywhere, so that pages never meet.
 """
 
+import ast
 import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,6 +41,7 @@ _BLOCK = re.compile(
     r"|^<!-- run: (?P<hidden>.*?) -->$",
     re.MULTILINE | re.DOTALL,
 )
+_NEEDS = re.compile(r"^<!-- needs: ([\w-]+) -->$", re.MULTILINE)
 _TITLE = re.compile(r'title="([\w.-]+)"')
 
 
@@ -66,6 +70,10 @@ def blocks_of(text: str) -> list[Block]:
     return found
 
 
+def needs_of(text: str) -> list[str]:
+    return _NEEDS.findall(text)
+
+
 def matches(expected: str, printed: str) -> bool:
     pattern = ".*?".join(map(re.escape, expected.strip("\n").split("...")))
     return re.fullmatch(pattern, printed.strip("\n"), re.DOTALL) is not None
@@ -92,12 +100,11 @@ class Page:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.daemons: list[subprocess.Popen[str]] = []
+        self.units: list[str] = []
         self.sockets: set[str] = set()
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("CTLD_", "LISTEN_"))},
             "PATH": f"{self.bin_folder()}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": "error",
             "HOME": str(folder),
             "NO_COLOR": "1",
             "COLUMNS": "120",
@@ -110,7 +117,9 @@ class Page:
         place.mkdir()
         for program, module in (("python", ""), ("ctld", "-m ctld"), ("ctlctl", "-m ctlctl")):
             script = place / program
-            script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+            # What starts a daemon may keep the environment from it, as systemd does.
+            exports = f"export PYTHONPATH='{ROOT}' PYTHONWARNINGS=error"
+            script.write_text(f'#!/bin/sh\n{exports}\nexec "{sys.executable}" {module} "$@"\n')
             script.chmod(0o755)
         return place
 
@@ -122,6 +131,7 @@ class Page:
                     self.run_block(block)
                 except BlockFailed as exc:
                     raise BlockFailed(f"line {block.line}, {block.language} block: {exc}") from exc
+            self.verify_units()
             self.stop_daemons()
         finally:
             for daemon in self.daemons:
@@ -155,8 +165,26 @@ class Page:
             self.check_targets(code)
         elif block.language == "json":
             json.loads(code)
+        elif block.language == "pyi":
+            try:
+                ast.parse(code)
+            except SyntaxError as exc:
+                raise BlockFailed(str(exc)) from exc
+        elif block.language == "ini" and block.title:
+            self.write_unit(block.title, code)
         elif block.language not in ("python", "text", "mermaid"):
             raise BlockFailed(f"nobody knows how to run {block.language or 'a block without a language'}")
+
+    def write_unit(self, name: str, code: str) -> None:
+        """Write a unit as it would stand on a machine that has the program that it starts."""
+        code = re.sub(r"^(ExecStart\w*=)\S+", rf"\1{sys.executable}", code, flags=re.MULTILINE)
+        (self.folder / name).write_text(code)
+        self.units.append(name)
+
+    def verify_units(self) -> None:
+        """Let systemd read the units of the page, which may name each other."""
+        if self.units and shutil.which("systemd-analyze"):
+            self.command(" ".join(["systemd-analyze --man=no verify", *(f"./{name}" for name in self.units)]), "")
 
     def command(self, command: str, expected: str | None) -> None:
         done = subprocess.run(
@@ -190,12 +218,16 @@ class Page:
                 text=True,
             )
             self.daemons.append(daemon)
+            activated = command.startswith("systemd-socket-activate ")
+            word = b"Listening on" if activated else b"READY=1"
+            ear = daemon.stdout if activated else notifications
+            assert ear is not None
             watch = os.pidfd_open(daemon.pid)
             try:
-                ready, _, _ = select.select([notifications, watch], [], [], PATIENCE)
+                ready, _, _ = select.select([ear, watch], [], [], PATIENCE)
             finally:
                 os.close(watch)
-            if notifications not in ready or b"READY=1" not in notifications.recv(4096):
+            if ear not in ready or word not in os.read(ear.fileno(), 4096):
                 daemon.kill()
                 raise BlockFailed(f"$ {command}\nwas never ready:\n{daemon.communicate()[0]}")
         self.sockets = self.unix_sockets() - before or self.sockets
