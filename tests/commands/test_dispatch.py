@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import ref
 
 import msgspec
 import pytest
@@ -857,6 +859,19 @@ async def test_a_deadline_of_an_ended_command_strikes_nobody():
     while asyncio.get_running_loop().time() < soon + 0.005:
         await asyncio.sleep(0.001)
     await nothing_runs(dispatcher)
+
+
+async def test_a_far_deadline_holds_on_to_nothing_once_the_command_has_ended():
+    class Large: ...
+
+    async def command(ctx: Context) -> Large:
+        return Large()
+
+    outcome = await one(command).run(ALICE, "x", {}, deadline=asyncio.get_running_loop().time() + 3600)
+    result = ref(outcome.response)
+    del outcome
+    gc.collect()
+    assert result() is None
 
 
 # Shutting down.
