@@ -26,7 +26,6 @@ from ctld.errors import (
     Cancelled,
     CommandFailed,
     DeadlineExceeded,
-    LocalProtocolError,
     RemoteProtocolError,
     ShuttingDown,
 )
@@ -232,23 +231,9 @@ class Conversation:
 
     def _conclude(self, exchange: Exchange, outcome: Reply | Failure, *, more: bool) -> None:
         """Send the final message of a request."""
-        request = exchange.request
         self.served += 1
-        try:
-            self._say(exchange, outcome, more=more)
-        except LocalProtocolError as exc:
-            error = internal_error(logger, f"the result of {request.cmd[:200]!r}", exc)
-            self._say(exchange, failure_of(error), more=more)
-        if exchange.size:
-            self.connection.release_input(exchange.size)
-        if exchange.holds and exchange.release():
+        if exchange.conclude(outcome, more=more):
             self.on_end_of_input()
-
-    def _say(self, exchange: Exchange, outcome: Reply | Failure, *, more: bool) -> None:
-        """Send the last word of a request, in whatever way its connection is in (N5)."""
-        said = outcome if exchange.hijack is None else exchange.hijack.last_word(outcome)
-        if said is not None:
-            self.connection.send(said, exchange.request.id, more=more)
 
     # What the connection calls.
 
@@ -341,7 +326,7 @@ class Conversation:
         """Answer in the place of commands that do not end, and drop the connection."""
         reason = failure_of(ShuttingDown("the daemon is shutting down, and the command did not end"))
         for exchange in self._outstanding():
-            self._say(exchange, reason, more=True)
+            exchange.say(reason, more=True)
             if exchange.carrier is not None:
                 exchange.carrier.cancel()
         self.connection.flush()

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 from ctld.client_handler import ClientHandler
 from ctld.commands.context import Authorize, Origin
 from ctld.commands.operation import Operation
+from ctld.commands.outcome import failure_of, internal_error
 from ctld.connection import Connection
 from ctld.errors import Busy, Cancelled, CommandFailed, LocalProtocolError
 from ctld.hijack import HijackedConnection, check_way
 from ctld.peer import Peer
 from ctld.sessions.state import Way
 from ctld.stream import Stream
-from ctld.wire.messages import Invalid, Item, Progress, Reply, Request
+from ctld.wire.messages import Failure, Invalid, Item, Progress, Reply, Request
 
 __all__ = ["Exchange", "Parties"]
 
@@ -144,11 +145,30 @@ class Exchange:
         await self.hijack.flush()
         return self.hijack
 
-    def release(self) -> bool:
-        """Let requests be understood again; True: the connection ends with what took it."""
+    def say(self, outcome: Reply | Failure, *, more: bool) -> None:
+        """Send the last word, in whatever way the connection is in (N5).
+
+        Raises:
+            LocalProtocolError: The wire cannot carry it; nothing of it has been sent.
+        """
+        said = outcome if self.hijack is None else self.hijack.last_word(outcome)
+        if said is not None:
+            self._conversation.connection.send(said, self.request.id, more=more)
+
+    def conclude(self, outcome: Reply | Failure, *, more: bool) -> bool:
+        """Send the last word, and let go of what the request held; True: the connection ends with it."""
+        try:
+            self.say(outcome, more=more)
+        except LocalProtocolError as exc:
+            self.say(failure_of(internal_error(logger, f"the result of {self.request.cmd[:200]!r}", exc)), more=more)
+        connection = self._conversation.connection
+        if self.size:
+            connection.release_input(self.size)
+        if not self.holds:
+            return False
         self.holds = False
         if self.hijack is None:
-            self._conversation.connection.resume()
+            connection.resume()
             return False
         self.hijack.give_back()
         return not self.hijack.goes_on

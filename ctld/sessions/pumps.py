@@ -94,14 +94,12 @@ class InputPump:
     """Writes what a client types to a program that may be slow to read it, or not read at all.
 
     Args:
-        fd: A descriptor that does not block.
-        own: Whether to close it at the end.
+        fd: A descriptor that does not block; owned from now on.
         on_full: Called with True when too much waits, and with False when there is room again.
     """
 
-    def __init__(self, fd: int, on_full: Callable[[bool], None], *, own: bool) -> None:
+    def __init__(self, fd: int, on_full: Callable[[bool], None]) -> None:
         self._fd = fd
-        self._own = own
         self._on_full = on_full
         self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes] = deque()
@@ -150,8 +148,7 @@ class InputPump:
         fd, self._fd = self._fd, -1
         self._queue.clear()
         self._size = 0
-        if self._own:
-            os.close(fd)
+        os.close(fd)
         if self._full:
             self._full = False
             self._on_full(False)

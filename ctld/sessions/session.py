@@ -15,8 +15,6 @@ it writes.
 """
 
 import asyncio
-import logging
-import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -24,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ctld.errors import CommandFailed
 from ctld.ownership import current_owner
-from ctld.processes import Child, ExitStatus, Spawn, Terminal, spawn
+from ctld.processes import ExitStatus, Spawn, Terminal
 from ctld.sessions.current import current_sessions
 from ctld.sessions.launching import start_program
-from ctld.sessions.pumps import InputPump, OutputPump
+from ctld.sessions.program import Program
 from ctld.sessions.scrollback import Scrollback
 from ctld.sessions.state import Input, OnDisconnect, State, input_on_disconnect, next_state
 
@@ -36,17 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "Viewer"]
 
-logger = logging.getLogger("ctld.sessions")
-
 # Seconds without output after which whoever holds the pipe of a program that has ended is
 # taken not to be a part of it.
 _SILENCE: Final = 1.0
 
 # Seconds after which one that does write is left behind, too: a session ends with its program.
 _DRAIN_LIMIT: Final = 10.0
-
-STDOUT: Final = 1
-STDERR: Final = 2
 
 
 class Viewer(Protocol):
@@ -120,10 +113,7 @@ class Session:
         self.reason: CommandFailed | None = None
         self._table = table
         self._loop = asyncio.get_running_loop()
-        self._child: Child | None = None
-        self._terminal: Terminal | None = None
-        self._input: InputPump | None = None
-        self._outputs: dict[int, OutputPump] = {}
+        self._program = Program(self)
         self._scrollback = Scrollback()
         self._viewers: list[Viewer] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -170,19 +160,18 @@ class Session:
             fd: The descriptor; the session owns it from now on.
         """
         session = current_sessions.get().create((f"fd {fd}",), tty=True, on_disconnect="detach")
-        os.set_blocking(fd, False)
         session.drive(fd)
         return session
 
     @property
     def pid(self) -> int | None:
         """The process id of the program, while it runs."""
-        return None if self._child is None or self._status is not None else self._child.pid
+        return self._program.pid
 
     @property
     def input_full(self) -> bool:
         """Whether the program is behind with reading."""
-        return self._input is not None and self._input.full
+        return self._program.input_full
 
     @property
     def ended(self) -> bool:
@@ -195,30 +184,22 @@ class Session:
         return None if self._status is None else self._status.code
 
     async def start(self, spec: Spawn, terminal: Terminal | None = None) -> None:
-        """Start the program; with a terminal, or with pipes where the specification says so.
+        """Start the program.
+
+        Args:
+            spec: What to start; it says which streams are pipes to us.
+            terminal: Its terminal, which the session owns from now on.
 
         Raises:
             CommandFailed: It cannot be started.
         """
-        child = self._child = await spawn(spec)
-        self._terminal = terminal
+        await self._program.start(spec, terminal)
         self._advance(Input.STARTED)
-        if terminal is not None:
-            self._input = InputPump(terminal.master, self._on_input_full, own=False)
-            self._read_from(STDOUT, os.dup(terminal.master))
-        if child.stdin is not None:
-            self._input = InputPump(child.take("stdin"), self._on_input_full, own=True)
-        if child.stdout is not None:
-            self._read_from(STDOUT, child.take("stdout"))
-        if child.stderr is not None:
-            self._read_from(STDERR, child.take("stderr"))
-        child.on_exit(self._on_exit)
 
     def drive(self, fd: int) -> None:
         """Be about a terminal or socket that somebody else drives, and own it."""
-        self._input = InputPump(os.dup(fd), self._on_input_full, own=True)
+        self._program.drive(fd)
         self._advance(Input.STARTED)
-        self._read_from(STDOUT, fd)
 
     def fail(self) -> None:
         """Note that the program could not be started."""
@@ -248,7 +229,7 @@ class Session:
         if self.ended:
             viewer.on_ended()
         else:
-            self._balance()
+            self.balance()
 
     def leave(self, viewer: Viewer, *, on_purpose: bool = False) -> None:
         """Let a client go.
@@ -266,20 +247,16 @@ class Session:
             self._advance(input_on_disconnect(self.on_disconnect))
         elif not self._viewers:
             self._advance(Input.LEFT)
-        self._balance()
+        self.balance()
 
     def write(self, data: bytes) -> None:
         """Type something."""
         self.bytes_in += len(data)
-        if self._input is not None:
-            self._input.write(data)
+        self._program.write(data)
 
     def end_input(self) -> None:
         """Type no more; a terminal gets its character for that."""
-        if self._terminal is not None:
-            self.write(b"\x04")
-        elif self._input is not None:
-            self._input.end()
+        self._program.end_input()
 
     def resize(self, rows: int, cols: int) -> None:
         """Set the size of the terminal; without one nothing happens.
@@ -287,8 +264,7 @@ class Session:
         Raises:
             InvalidOptions: No terminal has such a size.
         """
-        if self._terminal is not None and self._terminal.master >= 0:
-            self._terminal.resize(rows, cols)
+        self._program.resize(rows, cols)
 
     def signal(self, number: int) -> bool:
         """Send a signal to the program's group; False if there is none any more.
@@ -296,7 +272,7 @@ class Session:
         Raises:
             CommandFailed: It is not permitted.
         """
-        return self._child is not None and self._child.signal(number)
+        return self._program.signal(number)
 
     def hang_up(self, reason: CommandFailed | None = None) -> None:
         """Make it end: SIGHUP, and after the grace period SIGKILL.
@@ -313,7 +289,7 @@ class Session:
 
     def balance(self) -> None:
         """Read from the program as fast as those who may type read; call it when one has caught up."""
-        self._balance()
+        self._program.hold(any(viewer.may_type and viewer.congested for viewer in self._viewers))
 
     def describe(self) -> dict[str, Any]:
         """Return what `session_list` tells of it."""
@@ -334,44 +310,34 @@ class Session:
             "exitstatus": self.exit_status,
         }
 
-    # What happens.
+    # What the program tells.
 
-    def _read_from(self, stream: int, fd: int) -> None:
-        self._outputs[stream] = OutputPump(
-            fd, lambda data: self._on_output(stream, data), lambda: self._on_output_end(stream)
-        )
-
-    def _on_output(self, stream: int, data: bytes) -> None:
+    def on_output(self, stream: int, data: bytes) -> None:
+        """It has written."""
         self.bytes_out += len(data)
         self._scrollback.append(stream, data)
         for viewer in self._viewers.copy():
             viewer.on_output(stream, data)
-        self._balance()
+        self.balance()
 
-    def _on_output_end(self, stream: int) -> None:
+    def on_output_end(self, stream: int) -> None:
+        """It will write no more there."""
         for viewer in self._viewers.copy():
             viewer.on_output_end(stream)
-        if self._child is None and self.state is not State.DRAINING:
-            self._status = ExitStatus(0)
-            self._advance(Input.EXITED)
+        if not self._program.is_child and self._status is None:
+            self.on_exit(ExitStatus(0))
         self._check_drained()
 
-    def _on_exit(self, status: ExitStatus) -> None:
-        self._status = status
-        self._advance(Input.EXITED)
-
-    def _on_input_full(self, full: bool) -> None:
+    def on_input_full(self, full: bool) -> None:
+        """It is, or is no longer, behind with reading."""
         for viewer in self._viewers.copy():
             if viewer.may_type:
                 viewer.on_input_full(full)
 
-    def _balance(self) -> None:
-        held_up = any(viewer.may_type and viewer.congested for viewer in self._viewers)
-        for output in self._outputs.values():
-            if held_up:
-                output.pause()
-            else:
-                output.resume()
+    def on_exit(self, status: ExitStatus) -> None:
+        """It has ended."""
+        self._status = status
+        self._advance(Input.EXITED)
 
     # What is done about it.
 
@@ -382,81 +348,45 @@ class Session:
         if self._timer is not None and self.state in (State.KILLED, State.DRAINING, State.ENDED):
             self._timer.cancel()
             self._timer = None
-        if self.state is State.HANGING_UP:
-            self._send_hangup()
+        if before is State.STARTING and self.state is State.DETACHED:
+            self._table.started(self)
+        elif self.state is State.HANGING_UP:
+            self._timer = self._loop.call_later(self._table.grace, self._advance, Input.OVERDUE)
+            # What is stopped has to wake up to hear it.
+            self._program.end_by(signal.SIGHUP, signal.SIGCONT)
         elif self.state is State.KILLED:
-            self._send_kill()
+            self._program.end_by(signal.SIGKILL)
         elif self.state is State.DRAINING:
             self._drain()
         elif self.state is State.ENDED:
             self._finish()
-        if State.STARTING in (before, self.state) or State.ENDED in (before, self.state):
-            self._table.changed(self)
-
-    def _send_hangup(self) -> None:
-        self._timer = self._loop.call_later(self._table.grace, self._advance, Input.OVERDUE)
-        if self._child is None:
-            self._close_outputs()
-            return
-        self._child.kill_group = True
-        self._try_signal(signal.SIGHUP)
-        self._try_signal(signal.SIGCONT)  # what is stopped has to wake up to hear it
-
-    def _send_kill(self) -> None:
-        if self._child is None:
-            self._close_outputs()
-            return
-        self._child.kill_group = True
-        self._try_signal(signal.SIGKILL)
-
-    def _try_signal(self, number: int) -> None:
-        try:
-            self.signal(number)
-        except CommandFailed as exc:
-            logger.warning("! session %s: %s", self.id, exc)
-
-    def _close_outputs(self) -> None:
-        """End what has no program of ours, by letting go of it."""
-        for output in self._outputs.values():
-            output.close()
-        self._status = ExitStatus(0)
-        self._advance(Input.EXITED)
 
     def _drain(self) -> None:
-        if self._input is not None and self._terminal is None:
-            self._input.close()
+        self._program.close_input()
         self._drain_started = self._loop.time()
         self._check_drained()
         if self.state is State.DRAINING:
-            self._watch_silence()
+            self._program.was_silent()
+            self._timer = self._loop.call_later(_SILENCE, self._watch_silence)
 
     def _watch_silence(self) -> None:
         """Look once in a while whether somebody still writes to the pipe of a program that has ended."""
-        silent = True
-        for output in self._outputs.values():
-            if output.open and (output.paused or not output.silent):
-                silent = False
-            output.silent = True
-        overdue = self._loop.time() - self._drain_started > _DRAIN_LIMIT
-        paused = any(output.paused for output in self._outputs.values())
-        if self._timer is not None and (silent or overdue) and not paused:
-            self._timer = None
+        silent = self._program.was_silent()
+        if self._program.paused:
+            self._drain_started = self._loop.time()  # it is a viewer who takes his time
+        elif silent or self._loop.time() - self._drain_started > _DRAIN_LIMIT:
             self._advance(Input.OVERDUE)
             return
         self._timer = self._loop.call_later(_SILENCE, self._watch_silence)
 
     def _check_drained(self) -> None:
-        if self.state is State.DRAINING and not any(output.open for output in self._outputs.values()):
+        if self.state is State.DRAINING and self._program.drained:
             self._advance(Input.DRAINED)
 
     def _finish(self) -> None:
-        for output in self._outputs.values():
-            output.close()
-        if self._input is not None:
-            self._input.close()
-        if self._terminal is not None:
-            self._terminal.close()
+        self._program.close()
         self.watched = bool(self._viewers)
         self.over.set_result(None)
+        self._table.ended(self)
         for viewer in self._viewers.copy():
             viewer.on_ended()

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from ctld.errors import Busy, NotFound, ShuttingDown
 from ctld.sessions.session import Session
-from ctld.sessions.state import OnDisconnect, State
+from ctld.sessions.state import OnDisconnect
 
 __all__ = ["GRACE", "MAX_SESSIONS", "SessionTable"]
 
@@ -90,11 +90,12 @@ class SessionTable:
     def __bool__(self) -> bool:
         return True
 
-    def changed(self, session: Session) -> None:
-        """Learn that a session has started, or ended."""
-        if session.state is not State.ENDED:
-            self._on_change(session, "start")
-            return
+    def started(self, session: Session) -> None:
+        """Learn that the program of a session runs."""
+        self._on_change(session, "start")
+
+    def ended(self, session: Session) -> None:
+        """Learn that a session has ended."""
         del self._live[session.id]
         if session.exit_status is None:
             return  # it never started: whoever asked for it knows

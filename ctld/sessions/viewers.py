@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ctld.errors import Busy, CommandFailed, InvalidOptions, RemoteProtocolError
-from ctld.sessions.session import STDOUT, Session
+from ctld.sessions.program import STDOUT
+from ctld.sessions.session import Session
 from ctld.stream import Stream
 from ctld.wire.frames import FrameReader, FrameType, encode_frame
 
