@@ -1222,6 +1222,23 @@ async def test_a_defect_in_a_hook_is_internal():
 # On the side.
 
 
+async def test_n4_session_options_reach_a_session_command_and_no_other():
+    seen = []
+
+    async def command(ctx: Context, name: str = "") -> None:
+        seen.append(dict(ctx.session_options))
+
+    await one(command, session=True).run(ALICE, "x", {"name": "a", "rows": 24, "tty": True})
+    assert seen == [{"rows": 24, "tty": True}]
+    assert (await one(command).run(ALICE, "x", {"rows": 24})).code == "invalid-options"
+
+
+async def test_a_command_that_nobody_keeps_or_tells_of_can_be_launched():
+    dispatcher = one(nothing, role="anyone")
+    assert await dispatcher.launch(BOB, "x", (), {}).wait() is None
+    await turns()
+
+
 async def test_an_alias_runs_its_command():
     async def command(ctx: Context) -> str:
         return ctx.command.name

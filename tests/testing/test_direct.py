@@ -103,9 +103,20 @@ async def test_the_server_is_only_a_view():
     assert not ctx.stop_requested
     ctx.server.close()
     assert ctx.stop_requested
-    assert (ctx.server.status(), ctx.server.connections()) == ({}, [])
+    assert (ctx.server.status(), ctx.server.connections(), ctx.server.listeners()) == ({}, [], [])
     assert await ctx.server.create_task(asyncio.sleep(0, 7), name="background") == 7
     assert ctx.authorize is None
+
+
+async def test_answers_that_are_not_the_last_one_are_kept():
+    ctx = context()
+    await ctx._sink.send_interim(ctld.Reply("subscribed"))
+    assert ctx.interim == ["subscribed"]
+
+
+async def test_there_is_no_connection_to_take():
+    with pytest.raises(ctld.CommandFailed, match="needs a client's connection"):
+        await context()._sink.take_over("raw")
 
 
 class Container(ctld.Lockable):
