@@ -102,9 +102,7 @@ def _collect(shell: int, outputs: dict[int, bytearray], interrupts: "Interrupts"
         interrupts.check()
         if max_output is not None and any(len(output) > max_output for output in outputs.values()):
             _kill(shell)
-            # Who left the group may hold the outputs for ever: what is in the pipes now is all there will be.
-            _drain(outputs)
-            return
+            return  # who left the group may hold the outputs for ever: what was read is all there will be
 
 
 def _kill(shell: int) -> None:
@@ -112,15 +110,6 @@ def _kill(shell: int) -> None:
         os.killpg(shell, signal.SIGKILL)
     except PermissionError:
         return  # all of them run as somebody else, by set-uid: whoever drives us loses patience in the end
-
-
-def _drain(outputs: dict[int, bytearray]) -> None:
-    for descriptor, output in outputs.items():
-        os.set_blocking(descriptor, False)
-        try:
-            output += os.read(descriptor, _CHUNK)
-        except BlockingIOError:
-            continue
 
 
 def _has_ended(shell: int) -> bool:

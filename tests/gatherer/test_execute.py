@@ -64,7 +64,7 @@ def test_signals_are_at_their_defaults_in_the_child(drive: Drive) -> None:
     def ignore() -> None:
         for number in (signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGUSR1, signal.SIGTERM])
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP])
 
     driver = drive(preexec_fn=ignore)
     driver.send(b"exec\ngrep -E 'Sig(Ign|Blk|Cgt)' /proc/self/status\nexec\nyes | head -n 1\nexit\n")
@@ -132,6 +132,13 @@ def test_an_interrupt_kills_what_runs_in_the_background(drive: Drive, tmp_path: 
     result = interrupt_while(drive, line.encode(), started)
     assert result == (b"#0#\n#1#\n#2#\n", b"INTERRUPTED\n", 0)
     until(lambda: not alive(int(mark.read_text())))
+
+
+def test_an_interrupt_of_a_shell_that_has_closed_its_outputs(drive: Drive, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    line = f"exec >&- 2>&-; touch {mark}; while :; do sleep 1; done"
+    result = interrupt_while(drive, line.encode(), lambda _: until(mark.exists))
+    assert result == (b"#0#\n#1#\n#2#\n", b"INTERRUPTED\n", 0)
 
 
 def test_partial_output_of_an_interrupted_command_is_dropped(drive: Drive) -> None:
