@@ -10,6 +10,7 @@ from ctld.address import Address, default_address, parse_address
 from ctld.client.call import Call, ItemStream
 from ctld.client.dialing import dial
 from ctld.client.link import Link
+from ctld.client.subscription import EventStream, subscription_options
 from ctld.client.wire import MAX_LINE, check_connectable
 from ctld.errors import LocalProtocolError
 
@@ -191,6 +192,24 @@ class AsyncClient:
         """
         exchange = self._connected().send(command, opts, stream=True, deadline=deadline, detach=False)
         return ItemStream(exchange, result, on_progress)
+
+    def events(self, *types: str, opts: Mapping[str, object] | None = None, since: int | None = None) -> EventStream:
+        """Subscribe to events: `async with client.events("state") as events: async for event in events: ...`.
+
+        Other calls of this connection go on beside it, unless the server speaks version 1.
+
+        Args:
+            types: The wanted types; none: all of them.
+            opts: For each key the value that an event must have, or a list of such values.
+            since: The number of the last event that is known: what came after it is replayed.
+
+        Raises:
+            LocalProtocolError: JSON cannot carry the options, or there is no connection.
+        """
+        options = subscription_options(types, opts, since)
+        return EventStream(
+            self._connected().send("event_subscribe", options, stream=False, deadline=None, detach=False)
+        )
 
     def _connected(self) -> Link:
         if self._link is None:

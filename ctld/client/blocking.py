@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ctld.client.wire import Update
+    from ctld.events import Event
 
 __all__ = ["Client"]
 
@@ -151,6 +152,37 @@ class Client(Conversation):
                 elif value is not None:
                     for item in value if isinstance(value, list) else [value]:
                         yield _as_type(item, result, command)
+
+    def events(
+        self, *types: str, opts: Mapping[str, object] | None = None, since: int | None = None
+    ) -> Iterator[Event]:
+        """Subscribe to events, and return them as they come.
+
+        From the return of this method on nothing is missed: what cannot be delivered is told
+        by an event of the type `gap`.  Leaving the loop closes the connection.
+
+        Args:
+            types: The wanted types; none: all of them.
+            opts: For each key the value that an event must have, or a list of such values.
+            since: The number of the last event that is known: what came after it is replayed.
+
+        Raises:
+            CommandFailed: The server refuses it; while iterating: it stops.
+            ConnectionFailed: There is no server, or it went away.
+            ProtocolError: One side broke the rules.
+        """
+        from ctld.client.subscription import subscription_options
+        from ctld.events import Event
+
+        news = self.run("event_subscribe", subscription_options(types, opts, since), lasting=True)
+        next(news)  # "subscribed"
+
+        def events() -> Iterator[Event]:
+            with closing(news):
+                for _, value in news:
+                    yield _as_type(value, Event, "event_subscribe")
+
+        return events()
 
 
 def _as_type(value: Any, wanted: type[Any] | None, command: str) -> Any:

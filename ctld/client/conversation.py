@@ -142,8 +142,12 @@ class Conversation:
         stream: bool = False,
         deadline: float | None = None,
         detach: bool = False,
+        lasting: bool = False,
     ) -> Generator[News, None, None]:
         """Run a command and yield everything that the server says about it.
+
+        A lasting command answers more than once, as `event_subscribe` does: it goes on until
+        it fails, or this is closed.
 
         Yields:
             `("progress", Update)` and `("item", value)`, and at the end `("response", value)`.
@@ -171,7 +175,7 @@ class Conversation:
                 message = self._receive(command, deadline, started)
                 kind = classify(message)
                 # Set before the yield: a caller may well not come back for more.
-                ended = kind in ("response", "failure")
+                ended = kind == "failure" or (kind == "response" and not lasting)
                 if ended:
                     self._running = self._cancel_wanted = False
                     if self._torn:

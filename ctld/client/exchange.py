@@ -66,6 +66,7 @@ class Exchange:
         self.items: deque[tuple[Any, int]] = deque()
         self.held = 0
         self.done = False
+        self.lasting = False  # every response is one of many; only a failure ends it
         self.response: Any = None
         self.error: CtldError | None = None
         self.deadline = 0.0
@@ -143,6 +144,10 @@ class Exchange:
                 self.cancel()
                 await self._settle()
             raise
+
+    async def wait(self) -> None:
+        """Wait for news of any kind; a task that is cancelled here leaves the request alone."""
+        await self._wait()
 
     async def _settle(self) -> None:
         try:

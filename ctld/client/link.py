@@ -230,6 +230,8 @@ class Link(asyncio.Protocol):
         exchange = self._whose(message, kind)
         if exchange is None:
             return
+        if kind == "response" and exchange.lasting:
+            kind, message["item"] = "item", message["response"]
         if kind in ("response", "failure"):
             del self._pending[exchange.id]
             if kind == "response":
