@@ -8,7 +8,8 @@ import ctld
 commands = ctld.CommandRegistry[None]()
 
 
-@commands.command("echo", role="operate")
+# A reading command: those above `observe` also write events and history.
+@commands.command("echo", role="observe")
 async def echo(ctx: ctld.Context, text: str) -> str:
     """Return the text."""
     return text

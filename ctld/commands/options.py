@@ -19,6 +19,7 @@ import msgspec
 from ctld.errors import BadSyntax, InvalidOptions, LocalProtocolError, RegistrationError
 from ctld.secret import SECRET_SCHEMA, Secret, dec_hook, has_secrets
 from ctld.wire.jsontext import encode
+from ctld.wire.messages import NO_OPTIONS
 
 __all__ = ["RESERVED", "SESSION_OPTIONS", "Decoded", "Option", "OptionSet", "json_schema"]
 
@@ -98,8 +99,9 @@ class OptionSet:
         self._known = frozenset(self._wire_names.values()) | self._accepted
         self.has_secrets = has_secrets(self.schema)
         self._names = names
-        # Shared by all calls without options, unless a call could change it.
-        self._defaults = None if any(_is_empty_or_mutable(p.default) for p in declared) else self._struct()
+        # Shared by all calls without options, unless one is required or a call could change it.
+        shared = not any(_is_empty_or_mutable(p.default) for p in declared)
+        self._nothing = Decoded(self, self._struct()) if shared else None
 
     def decode(self, options: msgspec.Raw | Mapping[str, Any]) -> "Decoded":
         """Return the options as typed values.
@@ -108,13 +110,15 @@ class OptionSet:
             InvalidOptions: One is unknown, missing or of the wrong type.
             BadSyntax: They are no JSON after all.
         """
+        if options is NO_OPTIONS and self._nothing is not None:
+            return self._nothing
         if self._open:
             return self._decode_open(options)
         try:
             if isinstance(options, msgspec.Raw):
                 return Decoded(self, self._decoder.decode(options))
-            if not options and self._defaults is not None:
-                return Decoded(self, self._defaults)
+            if not options and self._nothing is not None:
+                return self._nothing
             return Decoded(self, self._convert(options))
         except msgspec.ValidationError as exc:
             raise self._invalid(exc) from exc
