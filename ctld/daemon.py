@@ -79,6 +79,9 @@ def make_server(settings: Settings, environ: Mapping[str, str]) -> Server[Any]:
         roles=settings.roles.mapping(),
         state_dir=where.state_dir,
         limits=settings.limits,
+        history=settings.history.bounds(),
+        record_all=settings.history.record_all,
+        publish_all=settings.events.publish_all,
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -11,13 +11,23 @@ from ctld.config_errors import Mistake
 from ctld.dialects.table import DEFAULT_DIALECT, DIALECTS
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError
+from ctld.history_store import MAX_AGE, MAX_BYTES, MAX_ROWS, HistoryBounds
 from ctld.limits import Limits
 from ctld.listeners import mistakes_in
 from ctld.log import LogFormat, LogLevel
 from ctld.peer import Role
 from ctld.policy import Policy
 
-__all__ = ["DaemonSettings", "Places", "RoleSettings", "Settings", "load_settings", "places"]
+__all__ = [
+    "DaemonSettings",
+    "EventSettings",
+    "HistorySettings",
+    "Places",
+    "RoleSettings",
+    "Settings",
+    "load_settings",
+    "places",
+]
 
 
 class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +69,37 @@ class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return {"anyone": self.anyone, "observe": self.observe, "operate": self.operate, "admin": self.admin}
 
 
+class HistorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[history]` table: what the audit log keeps; the oldest entries go first.
+
+    Attributes:
+        max_age: Seconds for which an entry is kept.
+        max_bytes: How large its file may grow, apart from a few MiB of its write-ahead log.
+        max_rows: How many entries are kept.
+        record_all: Whether it also has commands of the roles `anyone` and `observe`.
+    """
+
+    max_age: Annotated[float, msgspec.Meta(gt=0)] = MAX_AGE
+    max_bytes: Annotated[int, msgspec.Meta(ge=1024 * 1024)] = MAX_BYTES
+    max_rows: Annotated[int, msgspec.Meta(ge=1)] = MAX_ROWS
+    record_all: bool = False
+
+    def bounds(self) -> HistoryBounds:
+        """Return them as the history takes them."""
+        return HistoryBounds(self.max_age, self.max_bytes, self.max_rows)
+
+
+class EventSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[events]` table: what is told of commands.
+
+    Attributes:
+        publish_all: Whether there are `management` events about commands of the roles
+            `anyone` and `observe`, too.
+    """
+
+    publish_all: bool = False
+
+
 class _Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The tables of the file whose types are known beforehand.
 
@@ -66,11 +107,15 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         daemon: Where it lives, and what it logs.
         limits: The bounds on what callers can make it hold.
         roles: Who may do what.
+        history: What the audit log keeps.
+        events: What is told of commands.
     """
 
     daemon: DaemonSettings = DaemonSettings()
     limits: Limits = Limits()
     roles: RoleSettings = RoleSettings()
+    history: HistorySettings = HistorySettings()
+    events: EventSettings = EventSettings()
 
 
 class Settings(_Tables, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ from ctld.endpoint import Listen
 from ctld.errors import CommandFailed
 from ctld.jobs.state import mermaid
 from ctld.limits import Limits
-from ctld.settings import DaemonSettings, RoleSettings
+from ctld.settings import DaemonSettings, EventSettings, HistorySettings, RoleSettings
 
 PAGES = Path(__file__).parent / "reference"
 _PART = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w.]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
@@ -125,6 +125,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration.daemon": lambda: keys_of(DaemonSettings),
     "configuration.limits": lambda: keys_of(Limits),
     "configuration.roles": lambda: keys_of(RoleSettings),
+    "configuration.history": lambda: keys_of(HistorySettings),
+    "configuration.events": lambda: keys_of(EventSettings),
     "configuration.listen": lambda: keys_of(Listen),
     "commands.builtins": commands,
     "jobs.states": lambda: f"```mermaid\n{mermaid()}```\n",

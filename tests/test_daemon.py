@@ -13,7 +13,7 @@ from ctld.daemon import make_runtime_dir, make_server
 from ctld.endpoint import Listen
 from ctld.errors import Cancelled, ConfigError, Denied, InvalidOptions, ShuttingDown
 from ctld.limits import Limits
-from ctld.settings import DaemonSettings, RoleSettings, Settings
+from ctld.settings import DaemonSettings, EventSettings, HistorySettings, RoleSettings, Settings
 
 
 @pytest.fixture
@@ -54,6 +54,19 @@ async def test_roles_and_limits_reach_the_server(folder):
             await client.call("sleep", {"seconds": 0})
         assert denied.value.fields["role"] == "operate"
         assert client.banner["max_line"] == 4096
+
+
+async def test_history_and_events_reach_the_server(folder):
+    settings = settings_in(
+        folder, history=HistorySettings(max_rows=7, record_all=True), events=EventSettings(publish_all=True)
+    )
+    async with make_server(settings, {}) as server, AsyncClient(f"unix:{folder}/ctld.sock") as client:
+        await client.call("ping")
+        assert {event["opts"]["cmd"] for event in await client.call("event_list")} == {"ping", "event_list"}
+        assert [entry["command"] for entry in await client.call("history_list")] == ["event_list", "ping"]
+        assert server.state_dir == f"{folder}/state"
+    assert (folder / "state" / "history.sqlite3").exists()
+    assert settings.history.bounds().max_rows == 7
 
 
 async def test_sleep_reports_progress_and_how_long_it_slept(folder):
