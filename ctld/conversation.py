@@ -210,7 +210,7 @@ class Conversation:
         finally:
             if token is not None:
                 current_request.reset(token)
-        if exchange.cancel_sent:
+        if exchange.cancel_sent or token is not None:
             await exchange.settle()
         return outcome
 

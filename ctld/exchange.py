@@ -9,6 +9,7 @@ from ctld.client_handler import ClientHandler
 from ctld.commands.context import Authorize, Origin
 from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
+from ctld.commands.settling import settle
 from ctld.connection import Connection
 from ctld.errors import Busy, Cancelled, CommandFailed, LocalProtocolError
 from ctld.hijack import HijackedConnection, check_way
@@ -184,12 +185,7 @@ class Exchange:
                 self.task.cancel()
 
     async def settle(self) -> None:
-        """Take back a cancellation of the task, delivered or not, so that it can go on."""
-        if self.cancel_sent and self.task is not None:
-            self.cancel_sent = False
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                logger.debug("a request had been answered before it was cancelled")
-            if self.task.uncancel() > 0:
-                raise asyncio.CancelledError
+        """Take back what cancelling the request, or its handler, left counted in the task."""
+        if self.task is not None and (self.cancel_sent or self.task.cancelling()):
+            interrupted, self.cancel_sent = self.cancel_sent, False
+            await settle(self.task, interrupted=interrupted)

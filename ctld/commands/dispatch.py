@@ -11,7 +11,6 @@ after it has been delivered; any other one goes on to whoever cancelled the task
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
@@ -25,6 +24,7 @@ from ctld.commands.outcome import failure_of, internal_error
 from ctld.commands.permission import denial, require_role
 from ctld.commands.registry import Command
 from ctld.commands.runtime import Runtime
+from ctld.commands.settling import settle
 from ctld.errors import (
     BadRequest,
     Cancelled,
@@ -51,9 +51,6 @@ _MAX_NAME_SHOWN: Final = 200
 # Of a command that ended with its task, or let somebody else's cancellation through.
 _CANCELLED: Final = Cancelled("the command was cancelled")
 
-# Before 3.13 a `TaskGroup` with a failing child leaves its cancellation of the task behind.  The
-# next wish to cancel would then look like two, one of them somebody else's.
-_GROUPS_LEAVE_CANCELS: Final = sys.version_info < (3, 13)
 
 # A stream that nobody is slow to read must not keep the loop from everybody else for longer.
 _ITEMS_PER_TURN: Final = 256
@@ -291,7 +288,7 @@ class Dispatcher:
                 # Not taken away: what still holds them may be at work with them.
                 logger.warning("! %s has ended and holds locks: %s", operation.command, [key[1:] for key in left])
         if task is not None and (operation.cancel_sent or task.cancelling()):
-            await _settle(task, interrupted=operation.cancel_sent)
+            await settle(task, interrupted=operation.cancel_sent)
         return error
 
     async def _invoke(self, context: Context[Any], arguments: _Arguments, stream: bool) -> Any:
@@ -371,24 +368,3 @@ async def _drive(generator: AsyncGenerator[Any, Any], take: Callable[[Any], Awai
         return
     finally:
         await generator.aclose()
-
-
-async def _settle(task: asyncio.Task[Any], *, interrupted: bool) -> None:
-    """Take back the cancellation of an operation, so that the task can go on.
-
-    A command may have ended between the wish and its delivery; then it is delivered here.
-
-    Raises:
-        asyncio.CancelledError: Somebody else has cancelled the task as well.
-    """
-    if not interrupted:
-        # What somebody else wished for is still delivered: this forgets only that it was counted.
-        while _GROUPS_LEAVE_CANCELS and task.uncancel():
-            continue
-        return
-    try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        logger.debug("a cancelled command had ended before it learned of it")
-    if task.uncancel() > 0:
-        raise asyncio.CancelledError

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ctld.commands.operation import OperationTable
+from ctld.commands.operation import Operation, OperationTable
 from ctld.commands.session_audit import SessionAudit
 from ctld.events import EventBus
 from ctld.history import History
@@ -16,14 +16,40 @@ from ctld.peer import Role
 from ctld.policy import Policy
 from ctld.sessions.table import SessionTable
 
-__all__ = ["Runtime", "ServerView"]
+__all__ = ["Listening", "Runtime", "ServerView"]
+
+
+class Listening(Protocol):
+    """A socket that is listened on."""
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it."""
+        ...
+
+    async def close(self) -> None:
+        """Take no more clients there."""
+        ...
 
 
 class ServerView(Protocol):
-    """The server, as far as commands see it."""
+    """The server, as far as commands and handlers see it: these lie below it."""
+
+    @property
+    def events(self) -> EventBus:
+        """What happens, told to whoever listens."""
+        ...
 
     def close(self) -> None:
         """Begin to stop."""
+        ...
+
+    async def listen(self, where: Any, *, handler: Any = None, commands: Any = None, opts: Any = None) -> Listening:
+        """Open one more socket; see `Server.listen()`."""
+        ...
+
+    def launch(self, command: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **opts: Any) -> Operation[Any]:
+        """Start a command as the daemon itself."""
         ...
 
     def create_task(self, coro: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[Any]:

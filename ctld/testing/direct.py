@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from typing_extensions import TypeVar
@@ -12,8 +12,8 @@ from ctld.commands.context import Authorize, Context, Origin
 from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation
 from ctld.commands.registry import Command, CommandRegistry
-from ctld.commands.runtime import Runtime
-from ctld.errors import CommandFailed
+from ctld.commands.runtime import Listening, Runtime
+from ctld.errors import CommandFailed, ListenFailed, UnknownCommand
 from ctld.events import Event, EventBus
 from ctld.locks import LockRegistry, current_locks
 from ctld.peer import Peer, Role
@@ -94,7 +94,8 @@ def context(
     if locks is None:
         locks = LockRegistry()
         current_locks.set(locks)
-    runtime = Runtime(app=app, server=_NoServer(), policy=Policy(), events=_RecordingBus(), locks=locks)
+    events = _RecordingBus()
+    runtime = Runtime(app=app, server=_NoServer(events), policy=Policy(), events=events, locks=locks)
     runtime.operations.boot = secrets.token_hex(4)  # two contexts of one moment are not the same owner of locks
     operation = runtime.operations.start(_COMMAND.name, peer)
     return RecordingContext(
@@ -164,8 +165,25 @@ class _RecordingBus(EventBus):
 class _NoServer:
     """The server as the command sees it: there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: EventBus) -> None:
+        self.events = events
         self.closed = False
+
+    async def listen(self, where: Any, *, handler: Any = None, commands: Any = None, opts: Any = None) -> Listening:
+        """Nobody could connect.
+
+        Raises:
+            ListenFailed: Always.
+        """
+        raise ListenFailed(f"cannot listen on {where}: the test has no server; use serving()")
+
+    def launch(self, command: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **opts: Any) -> Operation[Any]:
+        """There is no daemon to run it; `ctx.launch()` works.
+
+        Raises:
+            UnknownCommand: Always.
+        """
+        raise UnknownCommand("the test has no server; use serving()")
 
     def close(self) -> None:
         """Note the wish."""

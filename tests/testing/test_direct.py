@@ -146,3 +146,16 @@ async def test_a_registry_of_locks_that_is_there_is_kept():
         context()  # does not lose sight of the lock that is held
         async with Container().exclusively():
             pass
+
+
+async def test_there_is_no_server_behind_it():
+    ctx = context()
+    with pytest.raises(ctld.ListenFailed, match="serving"):
+        await ctx.server.listen("unix:/nowhere")
+
+    async def command(ctx: ctld.Context) -> None:
+        return None
+
+    with pytest.raises(ctld.UnknownCommand, match="serving"):
+        ctx.server.launch(command)
+    assert ctx.server.events is ctx.events
