@@ -1,6 +1,6 @@
 """Fill the generated parts of the reference from the code, so that they cannot be wrong.
 
-A page marks them: `<!-- generated: NAME -->` ... `<!-- end -->`.  `python docs/generate.py`
+A page marks them: `<!-- generated: NAME -->` ... `<!-- end -->`.  `python docs/generate.py [FOLDER]`
 rewrites what lies between; with `--check` it only says which pages are out of date.
 """
 
@@ -134,12 +134,13 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def render(text: str) -> str:
-    return _PART.sub(lambda part: f"{part['begin']}\n{PARTS[part['name']]()}\n{part['end']}", text)
+    return _PART.sub(lambda match: f"{match['begin']}\n{PARTS[match['name']]()}\n{match['end']}", text)
 
 
 def main(arguments: list[str]) -> int:
     stale = []
-    for path in sorted(PAGES.glob("*.md")):
+    folder = next((Path(word) for word in arguments if not word.startswith("-")), PAGES)
+    for path in sorted(folder.glob("*.md")):
         text = path.read_text()
         fresh = render(text)
         if fresh != text:
