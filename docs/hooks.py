@@ -3,14 +3,18 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever is installed
-sys.path.insert(0, str(Path(__file__).parent))
+__all__ = ["on_page_markdown", "on_pre_build"]
 
-import api
+_HERE = Path(__file__).parent
 
-__all__ = ["on_page_markdown"]
+
+def on_pre_build(**_: object) -> None:
+    """Describe this checkout, whatever is installed; when it has loaded a hook, mkdocs restores the path."""
+    sys.path[:0] = [str(_HERE), str(_HERE.parent)]
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Fill in the reference of the Python API."""
-    return api.fill(markdown)
+    from api import fill
+
+    return fill(markdown)
