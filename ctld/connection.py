@@ -306,7 +306,9 @@ class Connection(asyncio.Protocol):
         Returns:
             Why to drop the connection: `stalled`, `starved`, `idle`; or "".
         """
-        return self.patience.tick(now, waiting=self.unread_output, paused=self._paused, idle=idle)
+        # Without a request outstanding, what is held is a line that does not go on.
+        holding = self._paused or self._units > 0
+        return self.patience.tick(now, waiting=self.unread_output, holding=holding, idle=idle)
 
     def _pull(self) -> None:
         """Hand on what the bytes mean, as far as they are understood."""

@@ -28,13 +28,13 @@ class Patience:
         self._idle_since = 0.0
         self._stalled_since = 0.0
 
-    def tick(self, now: float, *, waiting: int, paused: bool, idle: bool) -> str:
+    def tick(self, now: float, *, waiting: int, holding: bool, idle: bool) -> str:
         """Look at the peer.
 
         Args:
             now: The loop's time.
             waiting: Bytes written that the peer has not taken.
-            paused: Whether nothing is read from it.
+            holding: Whether much of its input is held that cannot be served.
             idle: Whether no request of the connection is outstanding.
 
         Returns:
@@ -47,7 +47,7 @@ class Patience:
             self._idle_since = now
             return ""
         waited = now - self._idle_since
-        if paused and waited >= self._limits.write_timeout:
+        if holding and waited >= self._limits.write_timeout:
             return "starved"
         return "idle" if self._limits.idle_timeout and waited >= self._limits.idle_timeout else ""
 

@@ -757,3 +757,17 @@ async def test_a_peer_that_reads_nothing_is_dropped(tmp_path: Path) -> None:
 def test_the_limits_of_these_tests_are_those_of_production_but_for_times() -> None:
     ours = {name: getattr(DEFAULT_LIMITS, name) for name in Limits.__struct_fields__ if "grace" not in name}
     assert all(value == getattr(Limits(), name) for name, value in ours.items() if name != "drain_timeout")
+
+
+async def test_n2_unfinished_lines_cannot_hold_the_server_s_budget_for_ever(tmp_path: Path) -> None:
+    limits = Limits(max_queued=200_000, write_timeout=0.2)
+    async with serving(tmp_path, limits=limits) as served:
+        greedy = [await served.connect() for _ in range(3)]
+        for client in greedy:
+            client.write(b'{"cmd":"ping","opts":{"cli":"' + b"x" * 150_000)
+            await client.writer.drain()
+        modest = await served.connect()
+        assert (await modest.ask("ping"))["response"] == "pong"
+        ends = [await client.receive_all() for client in greedy]
+        assert [answers[0]["code"] for answers in ends] == ["busy"] * 3
+        assert (await modest.ask("ping"))["response"] == "pong"

@@ -6,8 +6,8 @@ from ctld.patience import Patience
 LIMITS = Limits(write_timeout=60.0, idle_timeout=300.0)
 
 
-def look(patience: Patience, now: float, *, waiting: int = 0, paused: bool = False, idle: bool = True) -> str:
-    return patience.tick(now, waiting=waiting, paused=paused, idle=idle)
+def look(patience: Patience, now: float, *, waiting: int = 0, holding: bool = False, idle: bool = True) -> str:
+    return patience.tick(now, waiting=waiting, holding=holding, idle=idle)
 
 
 def test_who_reads_nothing_while_something_waits_is_stalled():
@@ -73,5 +73,5 @@ def test_without_a_bound_nobody_is_idle():
 def test_who_cannot_be_read_for_too_long_is_starved():
     patience = Patience(Limits())
     look(patience, 1.0)
-    assert look(patience, 60.9, paused=True) == ""
-    assert look(patience, 61.0, paused=True) == "starved"
+    assert look(patience, 60.9, holding=True) == ""
+    assert look(patience, 61.0, holding=True) == "starved"
