@@ -572,3 +572,34 @@ def test_publishing_costs_what_the_interested_cost():
         assert next(asked) == 0
         events.publish("x", a=1)
         assert next(asked) == 2
+
+
+# --- the past, without a subscription ---
+
+
+def test_the_past_is_the_newest_in_order():
+    events = bus(ring_size=8)
+    for n in range(20):
+        events.publish("odd" if n % 2 else "even", n=n)
+    assert [event.opts["n"] for event in events.past(limit=3)] == [17, 18, 19]
+    assert [event.opts["n"] for event in events.past("odd", limit=2)] == [17, 19]
+    assert [event.opts["n"] for event in events.past(opts={"n": [12, 14, 3]}, limit=9)] == [12, 14]
+    assert events.past("none", limit=9) == []
+
+
+def test_the_past_since_a_number_goes_on_there_or_begins_with_a_gap():
+    events = bus(ring_size=8)
+    for n in range(20):
+        events.publish("n", n=n)
+    assert [event.opts["n"] for event in events.past(since=START + 18, limit=9)] == [18, 19]
+    assert [event.opts["n"] for event in events.past(since=START + 14, limit=2)] == [14, 15]
+    assert events.past(since=events.last_seq, limit=9) == []
+    gap, *rest = events.past(since=START + 3, limit=4)
+    assert (gap.type, gap.opts) == (GAP, {"from": START + 4, "to": START + 12, "count": 9})
+    assert [event.opts["n"] for event in rest] == [12, 13, 14], "the gap counts among the limit"
+    assert events.past("n", since=5, limit=1)[0].opts["count"] is None
+
+
+def test_the_past_checks_its_filter():
+    with pytest.raises(InvalidOptions, match="plain value"):
+        bus().past(opts={"a": {}}, limit=1)

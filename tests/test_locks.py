@@ -613,3 +613,13 @@ async def test_a_refused_wait_leaves_nothing_behind(locks, thing):
                     await thing.exclusively().__aenter__()
             assert len(locks.snapshot()) == 1
     assert_no_trace(locks)
+
+
+async def test_what_is_in_use_and_who_holds_it():
+    locks, owner = LockRegistry(), Operation("op")
+    assert not locks.in_use
+    async with locks.manipulate(owner, [Thing("a")]):
+        assert locks.in_use
+        assert locks.held_by(owner) == [("manipulation", "container", "a")]
+        assert locks.held_by(Operation("other")) == []
+    assert not locks.in_use

@@ -387,3 +387,21 @@ def test_every_remedy_is_true(rules, peer, fallback, needed):
         assert re.search(r'a listener with role = "(\S+)"$', remedy)[1] == needed
         after = before.role_of(peer, needed)
     assert at_least(after.role, needed)
+
+
+class TestWhoHasWhat:
+    def test_lists_rules_as_they_are_written(self):
+        rules = policy({"observe": ["group:users", "user:nobody-here"], "operate": ["cert:robot"]})
+        assert rules.callers("observe") == ["group:users", "user:nobody-here"]
+        assert rules.callers("operate") == ["cert:robot"]
+        assert rules.callers("anyone") == []
+
+    def test_unwritten_rules_are_listed_too_unless_others_stand_in_their_place(self):
+        assert policy({"admin": ["group:wheel"]}).callers("admin") == ["group:wheel", "uid:0", "uid:900"]
+        assert policy(own_uid=0).callers("admin") == ["uid:0"]
+        assert policy({"observe": ["user:root"]}).callers("admin") == ["uid:900"]
+
+    def test_nobody_can_change_it(self):
+        rules = policy()
+        rules.callers("admin").clear()
+        assert rules.callers("admin")

@@ -343,3 +343,15 @@ def test_names_from_outside_are_made_printable(text, shown):
 
 def test_a_larger_limit_shows_more():
     assert printable("x" * 300, 300) == "x" * 300
+
+
+def test_what_an_owner_holds():
+    graph: WaitGraph[Claim] = WaitGraph()
+    held, queued = Claim("P", True), Claim("Q", True)
+    assert graph.held_by("P") == []
+    graph.request(KEYS[0], held)
+    graph.request(KEYS[0], queued)
+    assert graph.held_by("P") == [KEYS[0]]
+    assert graph.held_by("Q") == [], "who waits does not hold"
+    graph.withdraw(held)
+    assert (graph.held_by("P"), graph.held_by("Q")) == ([], [KEYS[0]])
