@@ -4,7 +4,9 @@ A page marks them: `<!-- generated: NAME -->` ... `<!-- end -->`.  `python docs/
 rewrites what lies between; with `--check` it only says which pages are out of date.
 """
 
+import contextlib
 import inspect
+import io
 import json
 import re
 import sys
@@ -18,7 +20,10 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever is installed
 
+import ctlctl
+import ctld.__main__
 import ctld.errors
+from ctlctl.exits import status_of
 from ctld.commands.builtins import builtin_commands
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed
@@ -118,6 +123,20 @@ def commands() -> str:
     return table(("command", "role", "options", "what it does"), rows)
 
 
+def printed(main: Callable[[list[str]], int], *arguments: str) -> str:
+    """Return what a program prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        main([*arguments])
+    return f"```text\n{out.getvalue()}```\n"
+
+
+def exits() -> str:
+    classes = [getattr(ctld.errors, name) for name in ctld.errors.__all__]
+    failures = [cls for cls in classes if isinstance(cls, type) and issubclass(cls, CommandFailed)]
+    return table(("slug", "exit status"), ((f"`{cls.code}`", str(status_of(cls("")))) for cls in failures))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "errors.slugs": slugs,
     "errors.others": other_errors,
@@ -129,6 +148,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration.events": lambda: keys_of(EventSettings),
     "configuration.listen": lambda: keys_of(Listen),
     "commands.builtins": commands,
+    "ctlctl.exits": exits,
+    "ctlctl.help": lambda: printed(ctlctl.main, "--help"),
+    "ctld.help": lambda: printed(ctld.__main__.main, "--help"),
     "jobs.states": lambda: f"```mermaid\n{mermaid()}```\n",
 }
 
