@@ -263,6 +263,8 @@ class Conversation:
     def on_end_of_input(self) -> None:
         """The client sends no more: end when all it asked for is answered."""
         self._ended = True
+        for exchange in self._outstanding():
+            exchange.on_end_of_input()
         self._wake_up()
 
     def on_protocol_error(self, error: RemoteProtocolError) -> None:

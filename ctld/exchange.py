@@ -64,6 +64,7 @@ class Exchange:
     carrier: asyncio.Task[Any] | None = None  # that was made for it alone
     cancel_sent = False
     dispatched = False
+    lasting = False  # whether it answers more than once, for as long as the client listens
 
     def __init__(self, conversation: Parties, request: Request | Invalid) -> None:
         self._conversation = conversation
@@ -105,6 +106,9 @@ class Exchange:
         """Send an answer that is not the last one; waits while the client reads too slowly."""
         connection = self._conversation.connection
         connection.send(reply, self.request.id)
+        self.lasting = True
+        if connection.input_ended:
+            self.on_end_of_input()
         if connection.congested:
             await connection.drained()
 
@@ -115,6 +119,11 @@ class Exchange:
             operation.interrupt(self.interruption)
         elif operation.on_disconnect == "cancel" and self._conversation.connection.gone:
             operation.interrupt(Cancelled("the client has gone"))
+
+    def on_end_of_input(self) -> None:
+        """The client sends no more; on TCP a client that has gone looks just like that."""
+        if self.lasting and self._conversation.connection.kind == "tcp":
+            self.interrupt(Cancelled("the client sends no more, and over TCP that is as good as gone"))
 
     def become(self, peer: Peer) -> None:
         """Serve the rest of the conversation as another peer."""

@@ -300,6 +300,30 @@ async def test_a_half_closed_one_goes_on_listening(served):
     assert (await event(client))["type"] == "state"
 
 
+@pytest.mark.parametrize("before", [False, True])
+async def test_over_tcp_the_end_of_input_is_as_good_as_gone(tmp_path, before):
+    """There a client that has gone cannot be told from one that only sends no more."""
+    async with serving(tmp_path) as served:
+        listener = await served.server.listen(ctld.Listen(address="tcp:127.0.0.1:0", role="observe"))
+        _, host, port = listener.address.split(":")
+        client = RawClient(*await asyncio.open_connection(host, int(port)))
+        try:
+            await client.receive()
+            client.send({"cmd": "event_subscribe", "opts": {"type": "never"}})
+            if before:
+                client.half_close()
+            assert (await client.receive())["response"] == "subscribed"
+            if not before:
+                client.half_close()
+            assert (await client.receive())["code"] == "cancelled"
+            assert await client.at_end()
+            assert len(served.server.events) == 0
+        finally:
+            client.close()
+            await client.writer.wait_closed()
+        await listener.close()
+
+
 async def test_nobody_misses_an_event_because_another_one_leaves(served):
     """1.6: with one leaving, 19 of 50 missed an event."""
     clients = [await subscribed(served) for _ in range(50)]

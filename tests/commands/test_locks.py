@@ -312,6 +312,31 @@ async def test_a_reader_does_not_overtake_a_writer_that_waits(served, host):
     assert (await late.receive())["response"] == "both"
 
 
+async def test_a_writer_that_gave_up_leaves_nothing_in_the_queue(served, host):
+    """1.8: a timed-out writer stayed queued, and the next one dead-locked on itself."""
+    holder, writer, observer = [await served.connect() for _ in range(3)]
+    await begin(holder, host, "ct_steps", {"first": "a", "second": "a", "how": "exclusively"})
+    assert (await writer.ask("ct_touch", {"name": "a"}, deadline=0.05))["code"] == "deadline"
+    assert [row["state"] for row in (await observer.ask("lock_list"))["response"]] == ["held"]
+    writer.send({"cmd": "ct_steps", "opts": {"first": "a", "second": "a", "how": "exclusively"}})
+    await waiting(observer)
+    host.open("g")
+    assert (await holder.receive())["response"] == "both"
+    assert (await writer.receive())["response"] == "both", "its nested lock is its own"
+
+
+async def test_a_cancel_of_a_waiter_leaves_no_trace(served, host):
+    holder, writer, reader = [await served.connect() for _ in range(3)]
+    await begin(holder, host, "ct_steps", {"first": "a", "second": "a", "how": "inclusively"})
+    writer.send({"cmd": "ct_touch", "opts": {"name": "a"}})
+    await waiting(reader)
+    writer.send({"cancel": None})
+    assert (await writer.receive())["code"] == "cancelled"
+    answer = await reader.ask("ct_steps", {"first": "a", "second": "a", "how": "inclusively"})
+    assert answer["response"] == "both", "no writer is in the way any more"
+    host.open("g")
+
+
 async def test_an_operation_that_forgets_a_lock_is_named_in_the_log(served, host, caplog):
     client = await served.connect()
     with caplog.at_level(logging.WARNING, "ctld.commands"):
