@@ -13,6 +13,18 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ctld.commands.options import OptionSet
+from ctld.dialects.fss_control.actions import encode_order, read_order
+from ctld.dialects.fss_control.codec import FssCodec
+from ctld.dialects.fss_control.packet import HEAD_SIZE, decode_head, encode_packet
+from ctld.dialects.fss_control.payload import decode_payload
+from ctld.dialects.fss_control.responses import decode_response
+from ctld.dialects.fss_control.words import (
+    InvalidWord,
+    decode_line,
+    encode_line,
+    read_words,
+    write_words,
+)
 from ctld.errors import BadSyntax, InvalidOptions
 from ctld.testing import check_garbage
 from ctld.wire.codec import NEED_DATA
@@ -100,8 +112,41 @@ def fuzz_options(data: bytes) -> None:
     assert all(disk.size >= 0 for disk in decoded.values.disks)
 
 
+def fuzz_fss_control(data: bytes) -> None:
+    """A packet is one event, and its answer is a packet that a client understands; also with the head put right."""
+    for junk in (data, encode_packet(data), encode_packet(b"header:\n" + data)):
+        (event,) = check_garbage(lambda: FssCodec(max_size=65536), junk)
+        codec = FssCodec(max_size=65536)
+        codec.receive_data(junk)
+        codec.receive_eof()
+        codec.next_event()
+        codec.send(Failure(event.message, event.code, event.fields) if type(event) is Invalid else Reply())
+        wire = codec.data_to_send()
+        assert decode_head(wire[:HEAD_SIZE]) == len(wire)
+        response = decode_response(wire[HEAD_SIZE:])
+        assert (response.type == "error") == (type(event) is Invalid)
+        if type(event) is Request:
+            order = event.opts["order"]
+            when = [order.condition, *order.words]
+            words = [order.action, *((order.directory, order.name) if order.directory else ()), *when]
+            assert read_order(decode_payload(encode_order(words))) == order
+
+
+def fuzz_fss_words(data: bytes) -> None:
+    """What is read from a line can be written, and is read again."""
+    line = data.decode("utf-8", "surrogateescape").replace("\n", " ")
+    try:
+        words = read_words(line)
+    except InvalidWord:
+        return
+    assert read_words(write_words(words)) == words
+    assert decode_line(encode_line(write_words(words))) == (write_words(words), False)
+
+
 FUZZ_ONE: Final[dict[str, Callable[[bytes], Any]]] = {
     "native": fuzz_native,
     "jsontext": fuzz_jsontext,
     "options": fuzz_options,
+    "fss_control": fuzz_fss_control,
+    "fss_words": fuzz_fss_words,
 }

@@ -1,0 +1,1 @@
+"""The FSS control protocol: `control` programs that drive jobs."""
