@@ -5,6 +5,7 @@ import grp
 import os
 import re
 import socket
+import ssl
 import tempfile
 import tomllib
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 import ctld
 from ctld.commands.policy import policy_commands
 from ctld.settings import RoleSettings
+from tests.certificates import Authority
 from tests.native import RawClient, serving
 
 STRANGER = 54321
@@ -203,3 +205,27 @@ async def test_can_i_runs_nothing_and_asks_the_handler(tmp_path):
 
 def test_the_roles_of_a_file_are_the_roles_of_the_policy():
     assert list(RoleSettings().mapping()) == ["anyone", "observe", "operate", "admin"]
+
+
+async def test_the_remedy_of_somebody_with_a_certificate_is_true(tmp_path):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server")
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.load_cert_chain(*authority.issue("robot"))
+    daemon = Daemon(tmp_path, observe=["cert:other"])
+    daemon.listen = ctld.Listen(
+        address="tls:127.0.0.1:0", tls_certificate=certificate, tls_key=key, tls_ca=str(authority.file)
+    )
+
+    async def start_container():
+        async with daemon.server() as server:
+            [(address, role)] = server.listeners()
+            assert role == "anyone"
+            async with ctld.AsyncClient(address, tls=context) as client:
+                return await client.call("ct_start")
+
+    with pytest.raises(ctld.Denied) as denied:
+        await start_container()
+    assert denied.value.fields["remedy"] == 'add "cert:robot" to operate under [roles]'
+    daemon.apply(denied.value.fields["remedy"])
+    assert await start_container() == "started"
