@@ -9,7 +9,7 @@ from ctld.commands.context import Context
 from ctld.commands.journal import MANAGEMENT
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
-from ctld.errors import BadRequest, LocalProtocolError
+from ctld.errors import BadRequest, LocalProtocolError, ShuttingDown
 from ctld.events import RING_SIZE, Event
 
 __all__ = ["event_commands"]
@@ -38,12 +38,13 @@ def event_commands() -> CommandRegistry[Any]:
         """Answer "subscribed", and then with every event, until the client closes or cancels."""
         if ctx.operation.detached:
             raise BadRequest("a subscription needs a client that listens: it cannot be detached")
+        listener = _Listener(ctx)
         with ctx.events.subscribe(*_types(type), since=since, opts=opts) as subscription:
-            await ctx.send_interim("subscribed")
+            await listener.send("subscribed")
             while True:
                 event = await anext(subscription)
                 if event.type != MANAGEMENT or event.opts.get("id") != ctx.operation.id:
-                    await _send(ctx, event)
+                    await listener.tell(event)
 
     @commands.command("event_list", role="observe")
     async def event_list(
@@ -63,8 +64,28 @@ def _types(wanted: str | list[str] | None) -> list[str]:
     return [wanted] if isinstance(wanted, str) else wanted or []
 
 
-async def _send(ctx: Context, event: Event) -> None:
-    try:
-        await ctx.send_interim({"type": event.type, "opts": event.opts, "seq": event.seq, "time": event.time})
-    except LocalProtocolError as exc:  # the publisher's mistake is no reason to lose the subscribers
-        logger.error("! event %d of type %r cannot be sent: %s", event.seq, event.type, exc)  # noqa: TRY400 - no traceback tells who published it
+class _Listener:
+    """The client of a subscription, which may have stopped to read."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._waiting = False
+        ctx.operation.on_stop = self._give_up
+
+    async def send(self, response: object) -> None:
+        self._waiting = True
+        try:
+            await self._ctx.send_interim(response)
+        finally:
+            self._waiting = False
+
+    async def tell(self, event: Event) -> None:
+        try:
+            await self.send({"type": event.type, "opts": event.opts, "seq": event.seq, "time": event.time})
+        except LocalProtocolError as exc:  # the publisher's mistake is no reason to lose the subscribers
+            logger.error("! event %d of type %r cannot be sent: %s", event.seq, event.type, exc)  # noqa: TRY400 - no traceback tells who published it
+
+    def _give_up(self) -> None:
+        """Do not hold up the end of the daemon for one who does not read."""
+        if self._waiting:
+            self._ctx.operation.interrupt(ShuttingDown("the daemon is shutting down"))

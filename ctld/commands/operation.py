@@ -48,6 +48,7 @@ class Operation(Generic[T]):
         sink: Where its messages go, while a client waits for it.
         seq: The number of its latest progress message.
         manipulation_lock: What the request says about locks that others hold.
+        on_stop: Called when the command should end soon.
         on_finished: Called when it has ended, after its state is set.
         cancel_sent: Whether the task has been told of an interruption.
     """
@@ -61,6 +62,7 @@ class Operation(Generic[T]):
     sink: Any = None
     seq = 0
     manipulation_lock: object = None
+    on_stop: Callable[[], None] | None = None
     on_finished: Callable[[], None] | None = None
     cancel_sent = False
     _updates: deque[Progress] | None = None
@@ -143,6 +145,8 @@ class Operation(Generic[T]):
         self._stop_requested = True
         if self._stop_event is not None:
             self._stop_event.set()
+        if self.on_stop is not None:
+            self.on_stop()
 
     @property
     def stopping(self) -> asyncio.Event:

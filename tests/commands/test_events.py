@@ -8,6 +8,7 @@ import pytest
 
 import ctld
 from ctld.commands.events import event_commands
+from ctld.limits import Limits
 from tests.commands.containers import Host, host_commands
 from tests.native import DEFAULT_LIMITS, RawClient, serving, until
 
@@ -377,6 +378,19 @@ async def test_subscribers_that_never_read_cost_bounded_memory(tmp_path):
                 with contextlib.suppress(OSError):
                     await client.writer.wait_closed()
         await until(lambda: len(events) == 0)
+
+
+async def test_one_that_does_not_read_does_not_hold_up_the_end_of_the_daemon(tmp_path):
+    limits = Limits(stop_grace=3600.0, cancel_grace=3600.0, drain_timeout=0.1)
+    async with serving(tmp_path, limits=limits) as served:
+        client = await subscribed(served)
+        client.stop_reading()
+        connection = served.server._reception.clients[0].conversation.connection
+        while not connection.congested:
+            served.server.events.publish("n", text="x" * 50_000)
+            await asyncio.sleep(0)
+        served.server.close()
+        await served.server.wait_closed()
 
 
 async def test_a_password_is_not_told_to_monitors(tmp_path):
