@@ -111,14 +111,15 @@ class JobProcess:
     def info(self) -> ProcessInfo:
         """Return what there is to know."""
         process, now = self._process, self._loop.time()
-        waits = process.deadline is not None and not process.state.is_up
+        left = None if process.deadline is None else max(process.deadline - now, 0.0)
         return ProcessInfo(
             index=self.index,
             state=process.state,
             pid=self.pid,
             uptime=now - process.started if self._child else None,
             restarts=process.restarts,
-            retry_in=max(process.deadline - now, 0.0) if waits and process.deadline is not None else None,
+            retry_in=None if process.state.is_up else left,
+            time_left=left if process.state.is_up else None,
             last_exit=self._last_exit,
             message=self._message,
             adopted=self._adopted,

@@ -22,6 +22,7 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
         uptime: Seconds since it was started; None: it does not run.
         restarts: How often it has been restarted by itself since it was started on purpose.
         retry_in: Seconds until it is restarted; None: it is not.
+        time_left: Seconds until it counts as started, or is killed; None: it is neither starting nor stopping.
         last_exit: How it ended the last time; empty: it has not.
         message: What happened last.
         adopted: Whether an earlier daemon had started it.
@@ -33,6 +34,7 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     uptime: float | None = None
     restarts: int = 0
     retry_in: float | None = None
+    time_left: float | None = None
     last_exit: str = ""
     message: str = ""
     adopted: bool = False
