@@ -30,6 +30,7 @@ __all__ = [
     "OK",
     "PROTOCOL",
     "USAGE",
+    "HelpWanted",
     "UsageError",
     "status_of",
 ]
@@ -51,6 +52,18 @@ class UsageError(CtldError):
     """The command line cannot be understood."""
 
     code = "usage"
+
+
+class HelpWanted(UsageError):
+    """`--help` stands after a command: it is to be explained, and not run.
+
+    Attributes:
+        words: The words of the command.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        super().__init__(*words)
+        self.words = words
 
 
 _TABLE: tuple[tuple[tuple[type[CtldError], ...], int], ...] = (

@@ -1,4 +1,4 @@
-"""What goes to the terminal: results as text, and nothing that steers a terminal; pure.
+"""What goes out: values as text, nothing of which steers a terminal, and the two ways out.
 
 A daemon passes on names and messages that others chose.  Whatever is not printable is
 shown as its escape, so that no byte from outside moves a cursor, sets a title or reverses
@@ -7,14 +7,28 @@ the direction of writing.  In JSON the same escapes mean the very same text.
 
 from __future__ import annotations
 
+import sys
+
+from ctld.errors import CtldError
+
 TYPE_CHECKING = False  # typing costs milliseconds at start-up
 if TYPE_CHECKING:
     from typing import Any
 
     from ctld.client import Update
-    from ctld.errors import CtldError
 
-__all__ = ["error_line", "json_line", "neutral", "one_line", "plain", "progress_line"]
+__all__ = [
+    "OutputGone",
+    "complain",
+    "error_line",
+    "is_terminal",
+    "json_line",
+    "neutral",
+    "one_line",
+    "plain",
+    "progress_line",
+    "write_line",
+]
 
 _KEPT = frozenset("\n\t")
 
@@ -64,9 +78,14 @@ def progress_line(update: Update) -> str:
     line = one_line(update.message) if update.message not in (None, "") else ""
     if update.current is None:
         return line
+    if update.unit == "bytes":
+        from ctlctl.human import size
+
+        numbers = [size(each) for each in (update.current, update.total) if each is not None]
+        return f"{line} [{'/'.join(numbers)}]".lstrip()
     unit = f" {one_line(update.unit)}" if update.unit else ""
-    total = "" if update.total is None else f"/{update.total:g}"
-    return f"{line} [{update.current:g}{total}{unit}]".lstrip()
+    total = "" if update.total is None else f"/{update.total:.12g}"
+    return f"{line} [{update.current:.12g}{total}{unit}]".lstrip()
 
 
 def error_line(error: CtldError) -> str:
@@ -78,3 +97,56 @@ def error_line(error: CtldError) -> str:
         if isinstance(more, str) and more and more not in line:
             line = form.format(line, one_line(more))
     return line
+
+
+class OutputGone(Exception):
+    """Nobody reads the standard output any more."""
+
+
+def write_line(text: str) -> None:
+    """Write a line to the standard output, and nothing for an empty text.
+
+    Raises:
+        OutputGone: Its reader went away; the run ends, quietly.
+        CtldError: It cannot be written.
+    """
+    out = sys.stdout
+    if not text or out is None:
+        return
+    try:
+        if not text.isascii():
+            text = text.encode(out.encoding or "utf-8", "backslashreplace").decode(out.encoding or "utf-8")
+        out.write(f"{text}\n")
+        out.flush()
+    except OSError as error:
+        import os
+
+        # What is left in the buffer goes nowhere, instead of into an error at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise OutputGone from None
+        raise CtldError(f"cannot write the result: {error.strerror}") from error
+
+
+def complain(prog: str, text: str) -> None:
+    """Write a line to the standard error; also from within a signal handler."""
+    import os
+
+    if sys.stderr is None:
+        return  # it was closed, and its number may be that of the connection by now
+    line = f"{prog}: {text}\n" if prog else f"{text}\n"
+    try:
+        os.write(2, line.encode(errors="backslashreplace"))
+    except OSError:
+        return  # there is nobody to tell
+
+
+def is_terminal(number: int) -> bool:
+    """Tell whether a standard stream is a terminal that understands more than lines."""
+    import os
+
+    stream = (sys.stdin, sys.stdout, sys.stderr)[number]
+    # A closed stream's number may be that of something else by now.
+    return stream is not None and os.isatty(number) and os.environ.get("TERM", "dumb") not in ("", "dumb")

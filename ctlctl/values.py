@@ -14,11 +14,15 @@ from ctlctl.exits import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Schema", "as_value", "element_of", "is_boolean", "is_list", "parse_json", "types_of"]
+__all__ = ["Schema", "as_value", "element_of", "enum_of", "is_boolean", "is_list", "parse_json", "types_of", "wish_of"]
 
 Schema = dict[str, Any]
 
+_MAX_SHOWN = 80  # characters of a value that is refused: the error is one line, the value may be a file
 _MAX_HOPS = 32  # references in a row: a daemon's schema must not send us in circles
+_WORDS = {
+    "string": "TEXT", "integer": "N", "number": "NUMBER", "boolean": "true|false", "object": "JSON", "null": "null",
+}  # fmt: skip  # a table
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _JSON_NAMES = ("string", "integer", "number", "boolean", "null", "array", "object")
 # What a text may be is tried in this order.  A string fits always; what stands after it is
@@ -86,7 +90,33 @@ def element_of(schema: object, definitions: Mapping[str, Any]) -> object:
     return {}
 
 
-def as_value(text: str, schema: object, definitions: Mapping[str, Any], name: str) -> Any:
+def enum_of(schema: object, definitions: Mapping[str, Any]) -> list[str]:
+    """Return the words that an option can be, or an element of it; empty if it is no such list."""
+    words: list[str] = []
+    for branch in _alternatives(schema, definitions):
+        if branch.get("type") == "array":
+            words += enum_of(branch.get("items"), definitions)
+        for member in _members(branch) or ():
+            words.append(_spelled(member))
+    return list(dict.fromkeys(words))
+
+
+def wish_of(schema: object, definitions: Mapping[str, Any]) -> str:
+    """Name what an option takes, in a word for a usage line: `N`, `TEXT`, `start|stop`; "" for anything."""
+    wishes: list[str] = []
+    for branch in _alternatives(schema, definitions):
+        members = _members(branch)
+        if members is not None:
+            wishes += [_spelled(member) for member in members]
+        elif branch.get("type") == "array":
+            wishes.append(wish_of(branch.get("items"), definitions) or "VALUE")
+        else:
+            wishes.append("PATH" if branch.get("format") == "path" else _WORDS.get(str(branch.get("type")), ""))
+    named = [wish for wish in dict.fromkeys(wishes) if wish != "null"]
+    return "|".join(named) if all(named) else ""
+
+
+def as_value(text: str, schema: object, definitions: Mapping[str, Any], name: str, *, secret: bool = False) -> Any:
     """Return the value that a text stands for.
 
     Args:
@@ -94,6 +124,7 @@ def as_value(text: str, schema: object, definitions: Mapping[str, Any], name: st
         schema: What the option takes.
         definitions: The `$defs` that references name.
         name: The option, for the error.
+        secret: Whether the error must not repeat the text.
 
     Raises:
         UsageError: The option cannot take that.
@@ -107,7 +138,11 @@ def as_value(text: str, schema: object, definitions: Mapping[str, Any], name: st
                 return value
     if any(_members(branch) is None and branch.get("type") not in _JSON_NAMES for branch in branches):
         return _anything(text)
-    raise UsageError(f"{name} takes {_wish(branches)}, not {text!r}")
+    raise UsageError(f"{name} takes {_wish(branches)}" + ("" if secret else f", not {_shortened(text)}"))
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
 def parse_json(text: str, name: str) -> Any:

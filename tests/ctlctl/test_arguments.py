@@ -45,7 +45,7 @@ def test_everything() -> None:
     [
         (["--nope"], "unknown option --nope"),
         (["-x"], "unknown option -x"),
-        (["--json=1"], "unknown option --json"),
+        (["--json=1"], "--json takes no value"),
         (["-s"], "-s needs a value"),
         (["--timeout"], "--timeout needs a value"),
         (["--timeout", "soon", "ping"], "--timeout takes a number of seconds above 0, not 'soon'"),

@@ -69,7 +69,10 @@ def item(value: Any) -> dict[str, Any]:
     [
         ("pong", "pong\n", '"pong"\n'),
         (None, "", "null\n"),
-        ({"a": [1]}, '{\n  "a": [\n    1\n  ]\n}\n', '{"a":[1]}\n'),
+        ({"a": [1], "bc": None}, "a   1\nbc  -\n", '{"a":[1],"bc":null}\n'),
+        ([], "", "[]\n"),
+        ([1, "a\x07"], "1\na\\u0007\n", '[1,"a\\u0007"]\n'),
+        ([{"a": 1}, {"a": 20}], " A\n 1\n20\n", '[{"a":1},{"a":20}]\n'),
         (5, "5\n", "5\n"),
         ("a\x1b[2Jb\nc", "a\\u001b[2Jb\nc\n", '"a\\u001b[2Jb\\nc"\n'),
     ],
@@ -82,8 +85,15 @@ def test_results(run: Run, value: Any, plain: str, as_json: str) -> None:
 
 def test_n4_items_are_printed_as_they_come(run: Run) -> None:
     messages = [item("a"), item({"b": 1}), DONE]
-    assert run.against(messages, "list") == (0, 'a\n{\n  "b": 1\n}\n', "")
-    assert run.against(messages, "--json", "list") == (0, '"a"\n{"b":1}\n', "")
+    assert run.against(messages, "list") == (0, "a\nB\n1\n", "")
+    assert run.against(messages, "--json-seq", "list") == (0, '"a"\n{"b":1}\n', "")
+
+
+def test_json_is_one_document_and_json_seq_one_value_per_line(run: Run) -> None:
+    assert run.against([response([1, {}])], "--json", "x") == (0, "[1,{}]\n", "")
+    assert run.against([response([1, {}])], "--json-seq", "x") == (0, "1\n{}\n", "")
+    assert run.against([DONE], "--json-seq", "x") == (0, "", "")
+    assert [request.get("stream") for request in run.requests] == [None, True, True]
 
 
 def test_progress_goes_to_stderr(run: Run) -> None:
@@ -173,7 +183,8 @@ def test_a_command_that_is_no_text(run: Run) -> None:
 )
 def test_a_failure_is_one_line_and_a_status(run: Run, code: str, status: int) -> None:
     message = {"status": False, "message": "it\nfailed\x1b[2J", "code": code, "remedy": "ask"}
-    assert run.against([message], "x") == (status, "", "ctlctl: it failed\\u001b[2J: ask\n")
+    more = " (see 'ctlctl help x')" if code == "invalid-options" else ""
+    assert run.against([message], "x") == (status, "", f"ctlctl: it failed\\u001b[2J: ask{more}\n")
 
 
 def test_what_came_before_the_failure_is_there(run: Run) -> None:
@@ -226,10 +237,11 @@ def test_usage(run: Run, argv: list[str], err: str) -> None:
 # -- the rest
 
 
-def test_without_a_command(run: Run) -> None:
-    status, out, err = run()
-    assert (status, out) == (exits.USAGE, "")
+def test_without_a_command_the_list_is_wanted(run: Run) -> None:
+    status, out, err = run("-s", "unix:@ctld-test-nobody")
+    assert (status, out) == (exits.NO_DAEMON, "")
     assert err.startswith("usage: ctlctl [-s ADDRESS]")
+    assert err.endswith("ctlctl: no daemon listens on unix:@ctld-test-nobody: is it running?\n")
 
 
 def test_help_and_version(run: Run) -> None:
@@ -321,18 +333,53 @@ def test_b16_ctrl_c_cancels_and_waits(run: Run, serve: Serve, final: Any, outcom
     assert got == ["x", {"cancel": None}]
     lines = err.splitlines()
     assert (status, out) == outcome[:2]
-    assert "ctlctl: cancelling; press Ctrl-C again to leave at once" in lines
+    assert "ctlctl: cancelling; press Ctrl-C again to leave it running" in lines
     assert (f"ctlctl: {outcome[2]}" in lines) == bool(outcome[2])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_b16_the_second_ctrl_c_leaves(run: Run, serve: Serve) -> None:
-    daemon, got = interrupt_on(serve, "interrupt", "receive", "interrupt", "rest")
+@pytest.mark.parametrize("alone", [True, False])
+def test_b16_the_second_ctrl_c_leaves_it_running_where_that_is_possible(run: Run, serve: Serve, alone: bool) -> None:
+    asked: list[str] = []
+    looked = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(BANNER)
+        while (request := peer.receive()) is not None:
+            answers = {
+                "describe": {"name": "x", "on_disconnect": "continue" if alone else "cancel"},
+                "connection_list": [{"transport": "unix", "pid": os.getpid(), "running": ["op-7"]}],
+                "op_list": [
+                    {"id": "op-6", "state": "running", "command": "x", "cli": "ctlctl x"},
+                    {"id": "op-7", "state": "running", "command": "x", "cli": "ctlctl x"},
+                    {"id": "op-8", "state": "done", "command": "x", "cli": "ctlctl x"},
+                ],
+            }
+            if request.get("cmd") in answers:
+                asked.append(request["cmd"])
+                peer.send(response(answers[request["cmd"]]))
+            elif "cancel" in request:
+                os.kill(os.getpid(), signal.SIGINT)
+                if not alone:
+                    looked.wait(10)
+                    os.kill(os.getpid(), signal.SIGINT)
+                peer.until_closed()
+            else:
+                peer.send({"status": True, "progress": "started"})
+                os.kill(os.getpid(), signal.SIGINT)
+        looked.set()  # the one that asked has hung up
+
+    daemon = serve(script)
     status, out, err = run("-s", daemon.address, "x")
     daemon.stop_peers()
     assert (status, out) == (exits.CANCELLED, "")
-    assert err.endswith("ctlctl: left; the command may still be running\n")
-    assert got[:2] == ["x", {"cancel": None}]
+    lines = err.splitlines()[2:]
+    if alone:
+        assert lines == ["ctlctl: left it running: ctlctl op watch op-7"]
+        assert asked == ["describe", "connection_list", "op_list"]
+    else:
+        assert lines[-1] == "ctlctl: left; the command may still be running"
+        assert asked == ["describe"]
 
 
 def test_b16_a_daemon_that_cannot_cancel_is_said_to_be_so(run: Run, serve: Serve) -> None:

@@ -123,7 +123,7 @@ async def test_an_endless_stream_is_printed_as_it_comes_and_cancelled(shell: She
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate()
     assert process.returncode == 6
-    assert err.startswith(b"ctlctl: cancelling; press Ctrl-C again to leave at once\nctlctl: ")
+    assert err.startswith(b"ctlctl: cancelling; press Ctrl-C again to leave it running\nctlctl: ")
 
 
 async def test_what_others_see_of_it(shell: Shell) -> None:
