@@ -10,12 +10,14 @@ from ctld.address import Address, default_address, parse_address
 from ctld.client.call import Call, ItemStream
 from ctld.client.dialing import dial
 from ctld.client.link import Link
+from ctld.client.session import ClientSession, open_session
 from ctld.client.subscription import EventStream, subscription_options
 from ctld.client.wire import MAX_LINE, check_connectable
 from ctld.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from ssl import SSLContext
 
     from ctld.wire.messages import Progress
@@ -210,6 +212,42 @@ class AsyncClient:
         return EventStream(
             self._connected().send("event_subscribe", options, stream=False, deadline=None, detach=False)
         )
+
+    def session(
+        self,
+        command: str,
+        opts: Mapping[str, object] = _NOTHING,
+        /,
+        *,
+        tty: bool = False,
+        rows: int | None = None,
+        cols: int | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        on_disconnect: str | None = None,
+    ) -> AbstractAsyncContextManager[ClientSession]:
+        """Open a session: run a program on the other side, on a connection of its own.
+
+        Leaving the block hangs the program up if it still runs, or leaves it, as
+        `on_disconnect` says.
+
+        Args:
+            command: `exec`, `session_attach`, or another command that opens a session.
+            opts: Its options.
+            tty: Whether the program gets a terminal.
+            rows: The height of the window.
+            cols: Its width.
+            env: Variables to add to the program's environment.
+            cwd: The directory to start in.
+            on_disconnect: What becomes of the program when the connection is gone: `hangup`,
+                `detach` or `kill`.
+
+        Raises:
+            CommandFailed: It was refused.
+            ConnectionFailed: There is no server, or it went away.
+        """
+        wanted = {"tty": tty, "rows": rows, "cols": cols, "env": env, "cwd": cwd, "on_disconnect": on_disconnect}
+        return open_session(self.address, self._tls, self._max_line, command, opts, wanted)
 
     def _connected(self) -> Link:
         if self._link is None:

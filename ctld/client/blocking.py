@@ -12,7 +12,9 @@ from ctld.client.conversation import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
+    from ctld.client.blocking_session import BlockingSession
     from ctld.client.wire import Update
     from ctld.events import Event
 
@@ -183,6 +185,44 @@ class Client(Conversation):
                     yield _as_type(value, Event, "event_subscribe")
 
         return events()
+
+    def session(
+        self,
+        command: str,
+        opts: Mapping[str, object] = _NOTHING,
+        /,
+        *,
+        tty: bool = False,
+        rows: int | None = None,
+        cols: int | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        on_disconnect: str | None = None,
+    ) -> AbstractContextManager[BlockingSession]:
+        """Open a session: run a program on the other side, on a connection of its own.
+
+        Leaving the block hangs the program up if it still runs, or leaves it, as
+        `on_disconnect` says.
+
+        Args:
+            command: `exec`, `session_attach`, or another command that opens a session.
+            opts: Its options.
+            tty: Whether the program gets a terminal.
+            rows: The height of the window.
+            cols: Its width.
+            env: Variables to add to the program's environment.
+            cwd: The directory to start in.
+            on_disconnect: What becomes of the program when the connection is gone: `hangup`,
+                `detach` or `kill`.
+
+        Raises:
+            CommandFailed: It was refused.
+            ConnectionFailed: There is no server, or it went away.
+        """
+        from ctld.client.blocking_session import open_blocking_session
+
+        wanted = {"tty": tty, "rows": rows, "cols": cols, "env": env, "cwd": cwd, "on_disconnect": on_disconnect}
+        return open_blocking_session(self.address, self._tls, self._max_line, command, opts, wanted)
 
 
 def _as_type(value: Any, wanted: type[Any] | None, command: str) -> Any:

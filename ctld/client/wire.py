@@ -134,6 +134,7 @@ def encode_request(
     deadline: float | None = None,
     stream: bool = False,
     detach: bool = False,
+    session: Mapping[str, object] | None = None,
 ) -> bytes:
     """Return the line that asks for a command; a key of version 2 only where it is used.
 
@@ -149,6 +150,8 @@ def encode_request(
         message["stream"] = True
     if detach:
         message["detach"] = True
+    if session is not None:
+        message["session"] = session
     return _encode(message)
 
 

@@ -174,6 +174,11 @@ class Session:
         return self._program.input_full
 
     @property
+    def starting(self) -> bool:
+        """Whether the program is still to be started."""
+        return self.state in (State.STARTING, State.DOOMED)
+
+    @property
     def ended(self) -> bool:
         """Whether all is over."""
         return self.state is State.ENDED
@@ -348,9 +353,9 @@ class Session:
         if self._timer is not None and self.state in (State.KILLED, State.DRAINING, State.ENDED):
             self._timer.cancel()
             self._timer = None
-        if before is State.STARTING and self.state is State.DETACHED:
+        if happening is Input.STARTED:
             self._table.started(self)
-        elif self.state is State.HANGING_UP:
+        if self.state is State.HANGING_UP:
             self._timer = self._loop.call_later(self._table.grace, self._advance, Input.OVERDUE)
             # What is stopped has to wake up to hear it.
             self._program.end_by(signal.SIGHUP, signal.SIGCONT)

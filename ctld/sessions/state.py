@@ -36,6 +36,7 @@ class State(Enum):
     """What is going on with a session."""
 
     STARTING = "starting"
+    DOOMED = "starting, to end at once"
     DETACHED = "detached"
     ATTACHED = "attached"
     HANGING_UP = "hanging up"
@@ -64,6 +65,14 @@ TRANSITIONS: Final[Mapping[State, Mapping[Input, State]]] = {
     State.STARTING: {
         Input.STARTED: State.DETACHED,
         Input.FAILED: State.ENDED,
+        Input.HANG_UP: State.DOOMED,
+        Input.KILL: State.DOOMED,
+    },
+    State.DOOMED: {
+        Input.STARTED: State.HANGING_UP,
+        Input.FAILED: State.ENDED,
+        Input.HANG_UP: State.DOOMED,
+        Input.KILL: State.DOOMED,
     },
     State.DETACHED: {
         Input.JOINED: State.ATTACHED,

@@ -117,7 +117,7 @@ class SessionTable:
         for session in list(self._live.values()):
             session.kill()
         await self._gone(_REAPING, None)
-        for session in self._live.values():
+        for session in [session for session in self._live.values() if not session.starting]:
             logger.error("! session %s does not end: process %s", session.id, session.pid)
         self._ended.clear()
 
@@ -126,7 +126,8 @@ class SessionTable:
         hurried = None if hurry is None else asyncio.ensure_future(hurry.wait())
         extra: set[asyncio.Future[Any]] = set() if hurried is None else {hurried}
         try:
-            while ends := {session.over for session in self._live.values()}:
+            # Those that only start are their commands' affair, which the server sees out after this.
+            while ends := {session.over for session in self._live.values() if not session.starting}:
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0 or (hurry is not None and hurry.is_set()):
                     return

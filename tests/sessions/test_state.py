@@ -9,7 +9,6 @@ from ctld.sessions.state import (
     Input,
     LastWord,
     State,
-    Way,
     input_on_disconnect,
     mermaid,
     next_state,
@@ -23,6 +22,13 @@ WALKS = {
     "FAILED": State.ENDED,
     "FAILED STARTED": None,
     "JOINED": None,
+    # Somebody wants it to end while it starts.
+    "HANG_UP": State.DOOMED,
+    "KILL": State.DOOMED,
+    "KILL HANG_UP FAILED": State.ENDED,
+    "KILL STARTED": State.HANGING_UP,
+    "HANG_UP STARTED JOINED EXITED DRAINED": State.ENDED,
+    "HANG_UP JOINED": None,
     # The client leaves a session that stays, and another one comes.
     "STARTED JOINED JOINED LEFT": State.DETACHED,
     "STARTED JOINED LEFT JOINED": State.ATTACHED,
@@ -86,6 +92,7 @@ def test_a_session_never_comes_back_from_its_death():
     # What was told to end, was killed, or has exited is never shown as running again.
     order = [
         State.STARTING,
+        State.DOOMED,
         State.DETACHED,
         State.ATTACHED,
         State.HANGING_UP,
@@ -100,7 +107,7 @@ def test_a_session_never_comes_back_from_its_death():
 
 
 def test_clients_may_come_and_go_and_wish_for_the_end_at_any_time():
-    for state in set(State) - {State.STARTING}:
+    for state in set(State) - {State.STARTING, State.DOOMED}:
         for happening in (Input.JOINED, Input.LEFT, Input.HANG_UP, Input.KILL):
             next_state(state, happening)
 
