@@ -249,6 +249,8 @@ class WaitGraph(Generic[C]):
 def printable(text: str, limit: int = _MAX_SHOWN) -> str:
     """Make a name from outside fit for one line of a log or a picture."""
     clipped = text if len(text) <= limit else text[: limit - 3] + "..."
+    if clipped.isprintable():
+        return clipped
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clipped)
 
 

@@ -92,9 +92,13 @@ class Journal:
             cli: The client's command line, as it came.
             sink: Where the request came from.
         """
+        followed = self.follows(command)
+        if not followed and not command.options.has_secrets:
+            operation.cli = printable(cli, MAX_CLI_SHOWN)
+            return
         told = _told(command, options, cli)
         operation.cli = printable(told.cli, MAX_CLI_SHOWN)
-        if self.follows(command):
+        if followed:
             note = _Note(self, operation, command, told, sink)
             operation.on_finished = note.end
             note.tell("run")
