@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever is
 import ctlctl
 import ctld.__main__
 import ctld.errors
+from ctlctl.cli import LOCAL
 from ctlctl.exits import status_of
 from ctld.commands.builtins import builtin_commands
 from ctld.endpoint import Listen
@@ -131,6 +132,11 @@ def printed(main: Callable[[list[str]], int], *arguments: str) -> str:
     return f"```text\n{out.getvalue()}```\n"
 
 
+def own_commands() -> str:
+    rows = ((f"`{words}`", f"`{more}`" if more else "", what) for words, (_, more, what) in LOCAL.items() if what)
+    return table(("words", "what may follow", "what it does"), rows)
+
+
 def exits() -> str:
     classes = [getattr(ctld.errors, name) for name in ctld.errors.__all__]
     failures = [cls for cls in classes if isinstance(cls, type) and issubclass(cls, CommandFailed)]
@@ -149,6 +155,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration.listen": lambda: keys_of(Listen),
     "commands.builtins": commands,
     "ctlctl.exits": exits,
+    "ctlctl.own": own_commands,
     "ctlctl.help": lambda: printed(ctlctl.main, "--help"),
     "ctld.help": lambda: printed(ctld.__main__.main, "--help"),
     "jobs.states": lambda: f"```mermaid\n{mermaid()}```\n",

@@ -19,7 +19,14 @@ from ctld.version import VERSION
 ROOT = Path(__file__).parents[2]
 WHEEL = f"ctld-{VERSION}-py3-none-any.whl"
 SDIST = f"ctld-{VERSION}.tar.gz"
-SHARED = ("man/man1/ctlctl.1", "man/man5/ctld.toml.5", "man/man8/ctld.8")
+SHARED = (
+    "man/man1/ctlctl.1",
+    "man/man5/ctld.toml.5",
+    "man/man8/ctld.8",
+    "bash-completion/completions/ctlctl",
+    "zsh/site-functions/_ctlctl",
+    "fish/vendor_completions.d/ctlctl.fish",
+)
 
 pytestmark = pytest.mark.slow
 

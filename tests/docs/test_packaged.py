@@ -1,4 +1,4 @@
-"""The manual pages are those that the reference makes, and `man` can show them."""
+"""Manual pages are those that the reference makes, completions those that ctlctl prints; and both can be used."""
 
 import shutil
 import subprocess
@@ -12,9 +12,18 @@ PAGES = sorted((ROOT / "packaging" / "man").iterdir())
 
 
 def test_they_are_fresh():
-    command = [sys.executable, ROOT / "docs" / "manpages.py", "--check"]
+    command = [sys.executable, ROOT / "docs" / "packaged.py", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("shell", "name"), [("bash", "ctlctl.bash"), ("zsh", "_ctlctl"), ("fish", "ctlctl.fish")])
+def test_completions_are_what_ctlctl_prints(shell, name):
+    command = [sys.executable, "-m", "ctlctl", "completion", shell]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == (ROOT / "packaging" / "completions" / name).read_text()
+    if shutil.which(shell):
+        subprocess.run([shell, "-n", ROOT / "packaging" / "completions" / name], check=True, timeout=60)
 
 
 def test_they_are_all_there():
