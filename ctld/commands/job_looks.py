@@ -23,6 +23,8 @@ __all__ = ["look_commands"]
 # Seconds between two looks at a file that somebody follows.
 _INTERVAL: Final = 0.2
 
+_Usage = Annotated[bool, Option("measure CPU and memory, which takes a look at every process of the machine")]
+
 
 def look_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
     """Make the registry of these commands."""
@@ -30,14 +32,14 @@ def look_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
     rows = Rows(supervisor)
 
     @commands.command("job_list", role="observe")
-    async def job_list(ctx: Context) -> list[JobRow]:
+    async def job_list(ctx: Context, usage: _Usage = True) -> list[JobRow]:
         """List the jobs, with what their processes do and use."""
-        return await rows.all()
+        return await rows.all(usage=usage)
 
     @commands.command("job_status", role="observe")
-    async def job_status(ctx: Context, name: JobName) -> JobStatus:
+    async def job_status(ctx: Context, name: JobName, usage: _Usage = True) -> JobStatus:
         """Tell all about one job."""
-        return await rows.status(name)
+        return await rows.status(name, usage=usage)
 
     @commands.command("job_tail", role="observe", on_disconnect="cancel")
     async def job_tail(

@@ -171,25 +171,33 @@ class Rows:
         self._supervisor = supervisor
         self._meter = UsageMeter()
 
-    async def all(self) -> list[JobRow]:
-        """Return a row for each job."""
-        usage = await asyncio.to_thread(read_usage)
+    async def all(self, *, usage: bool = True) -> list[JobRow]:
+        """Return a row for each job.
+
+        Args:
+            usage: Whether to measure what they use.
+        """
+        used = await asyncio.to_thread(read_usage) if usage else {}
         jobs = self._supervisor.jobs()
         self._meter.forget_others({process.pid for job in jobs for process in job.processes if process.pid})
-        return [self._row(job, usage) for job in jobs]
+        return [self._row(job, used) for job in jobs]
 
-    async def status(self, name: str) -> JobStatus:
+    async def status(self, name: str, *, usage: bool = True) -> JobStatus:
         """Return all that is known of one job.
+
+        Args:
+            name: The job.
+            usage: Whether to measure what it uses.
 
         Raises:
             NotFound: There is none of that name.
         """
         supervisor = self._supervisor
         supervisor.info(name)
-        usage = await asyncio.to_thread(read_usage)
+        used = await asyncio.to_thread(read_usage) if usage else {}
         info, spec = supervisor.info(name), supervisor.spec(name)
         processes = [supervisor.process(name, process.index) for process in info.processes]
-        row = self._row(info, usage)
+        row = self._row(info, used)
         return JobStatus(
             **{field: getattr(row, field) for field in JobRow.__struct_fields__},
             command=spec.command,

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from ctld.client_handler import ClientHandler
 from ctld.dialects.dialect import Dialect
+from ctld.dialects.taskmaster.handler import TASKMASTER
 from ctld.endpoint import Listen
 
 __all__ = ["DEFAULT_DIALECT", "DIALECTS"]
 
-_ALL: Final[tuple[Dialect[Any], ...]] = (Dialect(Listen, ClientHandler),)
+_ALL: Final[tuple[Dialect[Any], ...]] = (Dialect(Listen, ClientHandler), TASKMASTER)
 
 DIALECTS: Final[Mapping[str, Dialect[Any]]] = MappingProxyType({dialect.name: dialect for dialect in _ALL})
 """All dialects, by name."""

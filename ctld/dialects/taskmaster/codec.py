@@ -138,6 +138,8 @@ class TaskmasterCodec:
         Raises:
             LocalProtocolError: The result of the command is no `Answer`, or a stream.
         """
+        if self._broken and not self._shapes:
+            return len(self._out)  # the query that was too long has had its answer, and it was the last
         match message:
             case Banner() | Progress():
                 return len(self._out)

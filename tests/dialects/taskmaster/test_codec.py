@@ -112,6 +112,9 @@ def test_b3_a_query_that_is_too_long_is_answered_and_the_last(end):
     assert codec.pending == 0
     with pytest.raises(RemoteProtocolError, match="a query exceeds 1048576 bytes"):
         codec.next_event()
+    for _ in range(2):  # and the connection's own complaint about it
+        codec.send(Failure("too long", "too-large"))
+    assert codec.data_to_send() == b'{"response":"invalid","error":"","data":""};;'
 
 
 def test_b3_a_query_of_the_longest_length_is_served():
