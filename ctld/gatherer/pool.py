@@ -65,6 +65,16 @@ class Pool:
             self._health = None
         await asyncio.gather(*(crew.close() for crew in self._crews.values()))
 
+    def profile(self, name: str) -> Profile:
+        """Return the settings of a profile.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        if name not in self._profiles:
+            raise _no_profile(name)
+        return self._profiles[name]
+
     def snapshot(self) -> tuple[CrewSnapshot, ...]:
         """Return what the workers of each profile do."""
         return tuple(crew.snapshot() for crew in self._crews.values())
@@ -131,10 +141,14 @@ class Pool:
     async def _call(self, profile: str, request: Request[T], timeout: float | None) -> T:
         crew = self._crews.get(profile)
         if crew is None:
-            raise NotFound(f"there is no gatherer profile {profile!r}", kind="profile", name=profile)
+            raise _no_profile(profile)
         return await crew.call(request, timeout)
 
     async def _watch_health(self) -> None:
         while True:
             await asyncio.sleep(self._patience.probe_interval)
             await asyncio.gather(*(crew.check_health() for crew in self._crews.values()))
+
+
+def _no_profile(name: str) -> NotFound:
+    return NotFound(f"there is no gatherer profile {name!r}", kind="profile", name=name)

@@ -115,7 +115,12 @@ class GathererSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The `[gatherer]` table.
 
     Attributes:
+        reports: The directory of reports and copies; only root and the daemon's user may write there.
+            Workers of other users have to be able to reach it.  Empty: `reports` in the state directory.
+        max_report: With how many bytes in a report no further item of it is begun.
         profiles: The kinds of workers, by name.
     """
 
+    reports: str = ""
+    max_report: Annotated[int, msgspec.Meta(ge=1)] = 4 * 1024 * _MIB
     profiles: Mapping[str, Profile] = {}
