@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ctlctl.arguments import Arguments
+    from ctlctl.lines import Lines
     from ctlctl.look import Rows
     from ctlctl.progress import Bars
     from ctlctl.values import Schema
@@ -52,7 +53,7 @@ class Caller:
             ConfigError: The address is none.
         """
         if self._conversation is None:
-            self._conversation = Conversation(self.address, tls=self.tls())
+            self._conversation = Conversation(self.address, tls=self.tls(), remote=self.prog)
         return self._conversation
 
     @property
@@ -69,6 +70,16 @@ class Caller:
         """Close the connection, if there is one."""
         if self._conversation is not None:
             self._conversation.close()
+
+    def lines(self) -> Lines:
+        """Return a further connection, as lines.
+
+        Raises:
+            ConnectFailed: It did not work; the message says what to do about it.
+        """
+        from ctlctl.lines import Lines
+
+        return Lines(self.conversation.address, self.tls(), remote=self.prog)
 
     def tls(self) -> SSLContext | None:
         """Return what the TLS options say; None: it is left to the environment.

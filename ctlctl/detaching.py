@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ctlctl.lines import Lines
 from ctld.errors import CtldError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def find_operation(caller: Caller, command: str, cli: str) -> str | None:
     that ours can be told from others.  Whatever is missing makes it None.
     """
     try:
-        with Lines(caller.conversation.address, caller.tls()) as lines:
+        with caller.lines() as lines:
             entry = lines.ask("describe", {"cmd": command}, _PATIENCE)
             if not isinstance(entry, dict) or entry.get("on_disconnect") != "continue" or entry.get("session"):
                 return None

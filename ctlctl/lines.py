@@ -33,6 +33,7 @@ class Lines:
     Args:
         address: Where to.
         tls: For `tls`.
+        remote: For `ssh`: the program to start over there.
 
     Attributes:
         banner: What the server said of itself; None while it has not.
@@ -41,9 +42,9 @@ class Lines:
         ConnectFailed: It did not work; the message says what to do about it.
     """
 
-    def __init__(self, address: Address, tls: SSLContext | None = None) -> None:
+    def __init__(self, address: Address, tls: SSLContext | None = None, *, remote: str = "ctlctl") -> None:
         self._address = address
-        self._sock = connect(address, tls)
+        self._sock = connect(address, tls, remote=remote)
         self._reader = LineReader()
         self.banner: dict[str, Any] | None = None
         self._begun = False

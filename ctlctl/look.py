@@ -41,7 +41,7 @@ def result(value: Any, arguments: Arguments) -> str:
     value = choose(value, arguments.columns, arguments.sort)
     if is_table(value):
         return table(value, columns=arguments.columns, width=width(), colour=coloured())
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return fields(value, width=width(), colour=coloured())
     if isinstance(value, list):
         if not value:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from ctlctl import exits
 from ctlctl.exits import UsageError
 from ctlctl.human import clock
-from ctlctl.lines import Lines
 from ctlctl.look import coloured
 from ctlctl.output import json_line, one_line, write_line
 from ctlctl.table import cell
@@ -39,7 +38,7 @@ def run(caller: Caller, words: Sequence[str]) -> int:
             plain_words.append(word)
     opts = subscription(plain_words)
     machine = arguments.json or arguments.json_seq
-    with Lines(caller.conversation.address, caller.tls()) as lines:
+    with caller.lines() as lines:
         lines.send(encode_request("event_subscribe", opts))
         begun = False
         try:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from ctlctl import exits
 from ctlctl.exits import UsageError
-from ctlctl.lines import Lines
 from ctlctl.look import coloured
 from ctlctl.output import neutral, write_line
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ctlctl.caller import Caller
+    from ctlctl.lines import Lines
 
 __all__ = ["frame_line", "run"]
 
@@ -39,7 +39,7 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     """
     if words:
         raise UsageError("raw takes no words: type lines of JSON")
-    with Lines(caller.conversation.address, caller.tls()) as lines:
+    with caller.lines() as lines:
         try:
             _converse(lines)
         except KeyboardInterrupt:

@@ -4,10 +4,11 @@
     unix:@name                                 an abstract UNIX socket
     tcp:HOST:PORT   tcp:[::1]:PORT             TCP
     tls:HOST:PORT   tls:[::1]:PORT             TLS over TCP
+    ssh://[USER@]HOST[:PORT][/path]            a daemon elsewhere, through ssh
     fd:N                                       a listening descriptor that was inherited
     systemd:   systemd:NAME                    those that socket activation passed
 
-The last two only mean something to a server.  This module is on the path of every
+The last two only mean something to a server, and `ssh:` only to a client.  This module is on the path of every
 `ctlctl` call, so it imports nothing but `os` (which start-up has loaded) and the errors.
 """
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal, NoReturn, TypeAlias
 
-    Kind: TypeAlias = Literal["unix", "tcp", "tls", "fd", "systemd"]
+    Kind: TypeAlias = Literal["unix", "tcp", "tls", "ssh", "fd", "systemd"]
 
 __all__ = ["Address", "default_address", "parse_address"]
 
@@ -40,11 +41,14 @@ class Address:
     """One parsed address; immutable, comparable, and `str()` of it parses to itself.
 
     Attributes:
-        kind: `unix`, `tcp`, `tls`, `fd` or `systemd`.
-        path: Of `unix`: the path, or `@name` for an abstract socket.
-        host: Of `tcp` and `tls`: a name or address, without brackets.
-        port: Of `tcp` and `tls`: the port; of `fd`: the descriptor.
-        name: Of `systemd`: the FileDescriptorName, empty for all that were passed.
+        kind: `unix`, `tcp`, `tls`, `ssh`, `fd` or `systemd`.
+        path: Of `unix`: the path, or `@name` for an abstract socket; of `ssh`: the path of the
+            socket over there, empty for the default.
+        host: Of `tcp`, `tls` and `ssh`: a name or address, without brackets.
+        port: Of `tcp` and `tls`: the port; of `ssh`: the port, 0 for what its configuration
+            says; of `fd`: the descriptor.
+        name: Of `ssh`: the user, empty for what its configuration says; of `systemd`: the
+            FileDescriptorName, empty for all that were passed.
     """
 
     __slots__ = ("host", "kind", "name", "path", "port")
@@ -88,6 +92,9 @@ class Address:
         if self.kind == "systemd":
             return f"systemd:{self.name}"
         host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.kind == "ssh":
+            user, port = self.name and f"{self.name}@", f":{self.port}" if self.port else ""
+            return f"ssh://{user}{host}{port}{self.path}"
         return f"{self.kind}:{host}:{self.port}"
 
     @property
@@ -118,11 +125,13 @@ def parse_address(text: str) -> Address:
         if kind in ("tcp", "tls"):
             host, port = _host_port(kind, rest, text)
             return Address("tcp" if kind == "tcp" else "tls", host=host, port=port)
+        if kind == "ssh":
+            return _ssh(rest, text)
         if kind == "fd":
             return Address("fd", port=_number(rest, _MAX_FD, "descriptor", text))
         if kind == "systemd":
             return _systemd(rest, text)
-    raise _error(text, "write unix:PATH, a path with a slash, tcp:HOST:PORT or tls:HOST:PORT")
+    raise _error(text, "write unix:PATH, a path with a slash, tcp:HOST:PORT, tls:HOST:PORT or ssh://HOST")
 
 
 def default_address(environ: Mapping[str, str], uid: int) -> Address:
@@ -171,10 +180,7 @@ def _host_port(kind: str, rest: str, text: str) -> tuple[str, int]:
     if not colon or rest.endswith("]"):
         raise _error(text, "the port is missing")
     if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        literal, _, zone = host.partition("%")
-        if ":" not in literal or not _IPV6_LETTERS.issuperset(literal) or not _plain(zone):
-            raise _error(text, "no IPv6 address stands in the brackets")
+        host = _bracketed(host, text)
     elif ":" in host:
         raise _error(text, f"an IPv6 address stands in brackets: {kind}:[::1]:PORT")
     if not host:
@@ -182,6 +188,37 @@ def _host_port(kind: str, rest: str, text: str) -> tuple[str, int]:
     if len(host) > _MAX_HOST or not _plain(host):
         raise _error(text, "no host has such a name")
     return host, _number(port, _MAX_PORT, "port", text)
+
+
+def _bracketed(host: str, text: str) -> str:
+    host = host[1:-1]
+    literal, _, zone = host.partition("%")
+    if ":" not in literal or not _IPV6_LETTERS.issuperset(literal) or not _plain(zone):
+        raise _error(text, "no IPv6 address stands in the brackets")
+    return host
+
+
+def _ssh(rest: str, text: str) -> Address:
+    if not rest.startswith("//"):
+        raise _error(text, "write ssh://[USER@]HOST[:PORT][/PATH]")
+    authority, slash, path = rest[2:].partition("/")
+    user, at, host = authority.rpartition("@")
+    port = 0
+    if not host.endswith("]") and ":" in host:
+        host, _, digits = host.rpartition(":")
+        port = _number(digits, _MAX_PORT, "port", text)
+    if host.startswith("[") and host.endswith("]"):
+        host = _bracketed(host, text)
+    elif ":" in host:
+        raise _error(text, "an IPv6 address stands in brackets: ssh://[::1]")
+    # What begins with a dash would be an option of ssh.
+    if not host or len(host) > _MAX_HOST or not _plain(host) or host.startswith("-") or "@" in host:
+        raise _error(text, "no host has such a name" if host else "the host is missing")
+    if at and (not user or not _plain(user) or user.startswith("-") or "@" in user):
+        raise _error(text, "no user has such a name")
+    if path:
+        path = _unix(slash + path, text).path
+    return Address("ssh", path=path, host=host, port=port, name=user)
 
 
 def _plain(name: str) -> bool:

@@ -55,6 +55,8 @@ def open_endpoints(
     listen = Listen(address=listen) if isinstance(listen, str) else listen
     accounts = accounts or Accounts()
     address = parse_address(listen.address)
+    if address.kind == "ssh":
+        raise ConfigError(f"listen {_shown(address)}: a daemon listens on this machine; ssh: is for clients")
     for key, reason in mistakes_in(listen, accounts):
         raise ConfigError(f"listen {_shown(address)}: {key}: {reason}")
     context = None

@@ -33,10 +33,11 @@ class Client(Conversation):
     Only `cancel()` may be called from a signal handler while a call is under way.
 
     Args:
-        address: `unix:PATH`, a path, `tcp:HOST:PORT` or `tls:HOST:PORT`; None: `CTLD_SOCKET`,
+        address: `unix:PATH`, a path, `tcp:HOST:PORT`, `tls:HOST:PORT` or `ssh://HOST`; None: `CTLD_SOCKET`,
             else the default of this user.
         tls: For `tls:`; None: as `CTLD_TLS_CA`, `CTLD_TLS_CERT` and `CTLD_TLS_KEY` say.
         max_line: The longest message to take from the server, in bytes.
+        remote: For `ssh:`, the program to start over there.
 
     Raises:
         ConfigError: The address is none that a client can connect to.

@@ -25,13 +25,16 @@ CONNECT_TIMEOUT = 10.0
 CONNECT_PAUSE = 0.05
 
 
-def connect(address: Address, tls: SSLContext | None = None, timeout: float = CONNECT_TIMEOUT) -> _socket.socket:
+def connect(
+    address: Address, tls: SSLContext | None = None, timeout: float = CONNECT_TIMEOUT, *, remote: str = "ctlctl"
+) -> _socket.socket:
     """Connect.
 
     Args:
-        address: Where to: `unix`, `tcp` or `tls`.
+        address: Where to: `unix`, `tcp`, `tls` or `ssh`.
         tls: For `tls`; None: what the environment says (`ctld.client.tls`).
-        timeout: Seconds for each step.
+        timeout: Seconds for each step; ssh has its own.
+        remote: For `ssh`: the program to start over there.
 
     Raises:
         ConnectFailed: It did not work; the message says what to do about it.
@@ -40,6 +43,10 @@ def connect(address: Address, tls: SSLContext | None = None, timeout: float = CO
     try:
         if address.kind == "unix":
             return _connect_unix(address, timeout)
+        if address.kind == "ssh":
+            from ctld.client.ssh import connect_ssh
+
+            return connect_ssh(address, remote)
         return _connect_tcp(address, tls, timeout)
     except OSError as error:
         from ctld.client.advice import connect_failed

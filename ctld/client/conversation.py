@@ -66,17 +66,23 @@ class Conversation:
     Only `cancel()` may be called from a signal handler while a call is under way.
 
     Args:
-        address: `unix:PATH`, a path, `tcp:HOST:PORT` or `tls:HOST:PORT`; None: `CTLD_SOCKET`,
+        address: `unix:PATH`, a path, `tcp:HOST:PORT`, `tls:HOST:PORT` or `ssh://HOST`; None: `CTLD_SOCKET`,
             else the default of this user.
         tls: For `tls:`; None: as `CTLD_TLS_CA`, `CTLD_TLS_CERT` and `CTLD_TLS_KEY` say.
         max_line: The longest message to take from the server, in bytes.
+        remote: For `ssh:`, the program to start over there.
 
     Raises:
         ConfigError: The address is none that a client can connect to.
     """
 
     def __init__(
-        self, address: str | Address | None = None, *, tls: SSLContext | None = None, max_line: int = MAX_LINE
+        self,
+        address: str | Address | None = None,
+        *,
+        tls: SSLContext | None = None,
+        max_line: int = MAX_LINE,
+        remote: str = "ctlctl",
     ) -> None:
         if address is None:
             address = default_address(os.environ, os.getuid())
@@ -85,6 +91,7 @@ class Conversation:
         self.address = check_connectable(address)
         self._tls = tls
         self._max_line = max_line
+        self._remote = remote
         self._sock: _socket.socket | None = None
         self._forget()
 
@@ -123,7 +130,7 @@ class Conversation:
             ConnectFailed: It did not work; the message says what to do about it.
         """
         if self._sock is None:
-            sock = connect(self.address, self._tls)
+            sock = connect(self.address, self._tls, remote=self._remote)
             self._forget()
             self._sock = sock
 
