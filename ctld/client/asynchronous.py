@@ -13,7 +13,7 @@ from ctld.client.link import Link
 from ctld.client.session import ClientSession, open_session
 from ctld.client.subscription import EventStream, subscription_options
 from ctld.client.wire import MAX_LINE, check_connectable
-from ctld.errors import LocalProtocolError
+from ctld.errors import ConfigError, LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,6 +58,8 @@ class AsyncClient:
         elif isinstance(address, str):
             address = parse_address(address)
         self.address = check_connectable(address)
+        if self.address.kind == "ssh":
+            raise ConfigError(f"{self.address} is for the blocking client")
         self._tls = tls
         self._max_line = max_line
         self._link: Link | None = None
