@@ -133,6 +133,7 @@ class Conversation:
     async def _serve_in_order(self) -> None:
         """Serve what arrives without an id, until the client or the server wants no more."""
         connection = self.connection
+        task = asyncio.current_task()
         in_this_turn = 0
         while True:
             batch, self._arrived = self._arrived, []
@@ -154,7 +155,7 @@ class Conversation:
                     await asyncio.sleep(0)
                 if connection.congested:
                     await connection.drained()
-                outcome = await self._answer(exchange)
+                outcome = await self._answer(exchange, task)
                 self._running = None
                 self._conclude(exchange, outcome, more=exchange is not last or bool(self._arrived))
             del exchange, last, outcome
@@ -165,14 +166,14 @@ class Conversation:
 
     async def _serve_beside(self, exchange: Exchange) -> None:
         """Serve one request with an id, in a task of its own."""
-        outcome = await self._answer(exchange)
+        outcome = await self._answer(exchange, asyncio.current_task())
         assert self._by_id is not None
         del self._by_id[exchange.request.id]
         self._conclude(exchange, outcome, more=True)
         if self._ended or self._stopping:
             self._wake_up()
 
-    async def _answer(self, exchange: Exchange) -> Reply | Failure:
+    async def _answer(self, exchange: Exchange, task: asyncio.Task[Any] | None) -> Reply | Failure:
         """Have the handler answer a request, whatever it does."""
         request = exchange.request
         if type(request) is Invalid:
@@ -181,7 +182,7 @@ class Conversation:
             return failure_of(exchange.interruption)
         if exchange.deadline is not None and asyncio.get_running_loop().time() >= exchange.deadline:
             return Failure(f"{request.cmd[:200]} had to wait too long", DeadlineExceeded.code)
-        exchange.task = asyncio.current_task()
+        exchange.task = task
         handler = self.handler
         token = current_request.set(exchange) if handler.has_handle_cmd else None
         try:
@@ -226,8 +227,7 @@ class Conversation:
             if not exchange.dispatched:
                 require_role(self._dispatcher.runtime, self.handler.peer, "admin", what)
         elif type(outcome) is not Failure or not outcome.message:
-            returned = f"handle_cmd() of {what!r} returned {type(outcome).__name__}, or no message"
-            raise internal_error(logger, returned, None)
+            raise internal_error(logger, f"handle_cmd() of {what!r} returned {type(outcome).__name__}", None)
 
     def _conclude(self, exchange: Exchange, outcome: Reply | Failure, *, more: bool) -> None:
         """Send the final message of a request."""

@@ -11,8 +11,9 @@ from ctld.errors import LocalProtocolError
 from ctld.testing import check_codec, check_garbage
 from ctld.testing.conformance import events_of
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA
+from ctld.wire.lines import MAX_ID_BYTES, SYNTAX_MESSAGE, is_request_id, parse_line
 from ctld.wire.messages import Banner, Cancel, Failure, Invalid, Item, Progress, Reply, Request
-from ctld.wire.native import FEATURES, MAX_ID_BYTES, SYNTAX_MESSAGE, NativeCodec, is_request_id, parse_line
+from ctld.wire.native import FEATURES, NativeCodec
 
 MAX_LINE = 64
 
