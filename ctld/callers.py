@@ -3,8 +3,8 @@
 A socket vouches for the uid, gid and pid that the caller had when it connected.  The rest is
 read from `/proc` and is only as good as the pid: the caller may have executed another program
 meanwhile, may have handed the socket to a child, or may be gone and its pid in use by someone
-else.  So this is asked once, as soon as the connection is accepted, it is written down as a
-hint for people, and nothing is ever decided by it.
+else.  So this is asked once, at the first thing of a connection that is written down, as a hint
+for people, and nothing is ever decided by it.
 """
 
 import os

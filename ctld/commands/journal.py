@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from ctld.commands.context import Origin, Sink
+from ctld.commands.denials import DenialBudget
 from ctld.commands.operation import Operation
 from ctld.commands.registry import Command
 from ctld.commands.runtime import Runtime
@@ -70,6 +71,7 @@ class Journal:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._denials = DenialBudget()
 
     def follows(self, command: Command) -> bool:
         """Tell whether there is anything to tell or to keep of a command."""
@@ -108,7 +110,7 @@ class Journal:
     ) -> None:
         """Keep that somebody asked for what he may not have."""
         history = self._runtime.history
-        if history is None or command.record is False:
+        if history is None or command.record is False or not self._denials.admits(peer):
             return
         told = _told(command, options, None)
         history.record(_entry(told, peer, sink.origin, error, command=command.name, time=time.time(), outcome="denied"))
