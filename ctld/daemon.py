@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -13,10 +14,11 @@ from ctld.commands.registry import CommandRegistry
 from ctld.dialects.table import DIALECTS
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError, ShuttingDown
+from ctld.job_keeper import JobKeeper
 from ctld.server import Server
 from ctld.settings import Settings, places
 
-__all__ = ["daemon_commands", "make_runtime_dir", "make_server", "serve"]
+__all__ = ["daemon_commands", "make_jobs", "make_runtime_dir", "make_server", "serve"]
 
 _MAX_SLEEP = 86_400.0  # a day: enough to try anything, and nothing that sleeps for ever
 
@@ -52,15 +54,36 @@ async def serve(settings: Settings) -> None:
     Raises:
         CtldError: It cannot start; the message says why.
     """
-    await make_server(settings, os.environ).serve_forever()
+    jobs = make_jobs(settings, os.environ)
+    server = make_server(settings, os.environ, jobs)
+    if jobs is None:
+        await server.serve_forever()
+    else:
+        await jobs.serve(server)
 
 
-def make_server(settings: Settings, environ: Mapping[str, str]) -> Server[Any]:
+def make_jobs(settings: Settings, environ: Mapping[str, str]) -> JobKeeper | None:
+    """Return the keeper of the jobs; None: there are none.
+
+    Args:
+        settings: What the daemon was told.
+        environ: Says where things are by default.
+
+    Raises:
+        ConfigError: Nothing says where.
+    """
+    if not settings.jobs.directory:
+        return None
+    return JobKeeper(settings.jobs, places(settings.daemon, environ, os.geteuid()).state_dir)
+
+
+def make_server(settings: Settings, environ: Mapping[str, str], jobs: JobKeeper | None = None) -> Server[Any]:
     """Put the server together, and make the directory that its sockets need.
 
     Args:
         settings: What the daemon was told.
         environ: Says where things are by default, and whether sockets are inherited.
+        jobs: Who keeps the jobs, if there are any.
 
     Raises:
         ConfigError: The settings cannot be used here.
@@ -72,13 +95,17 @@ def make_server(settings: Settings, environ: Mapping[str, str]) -> Server[Any]:
     elif not listen:
         make_runtime_dir(where.runtime_dir)
         listen = (Listen(address=os.path.join(os.path.abspath(where.runtime_dir), "ctld.sock")),)
+    commands = daemon_commands()
+    if jobs is not None:
+        commands.include(jobs.commands())
     return Server(
-        commands=daemon_commands(),
+        commands=commands,
         listen=listen,
         dialects={name: dialect.handler for name, dialect in DIALECTS.items()},
         roles=settings.roles.mapping(),
         state_dir=where.state_dir,
         limits=settings.limits,
+        signals={} if jobs is None else {signal.SIGHUP: "job_reload"},
         history=settings.history.bounds(),
         record_all=settings.history.record_all,
         publish_all=settings.events.publish_all,

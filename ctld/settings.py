@@ -11,7 +11,9 @@ from ctld.config_errors import Mistake
 from ctld.dialects.table import DEFAULT_DIALECT, DIALECTS
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError
+from ctld.gatherer.profile import GathererSettings
 from ctld.history_store import MAX_AGE, MAX_BYTES, MAX_ROWS, HistoryBounds
+from ctld.jobs.settings import JobSettings
 from ctld.limits import Limits
 from ctld.listeners import mistakes_in
 from ctld.log import LogFormat, LogLevel
@@ -109,6 +111,8 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         roles: Who may do what.
         history: What the audit log keeps.
         events: What is told of commands.
+        gatherer: The workers that read files and run commands for whoever may not.
+        jobs: The programs that it keeps running.
     """
 
     daemon: DaemonSettings = DaemonSettings()
@@ -116,6 +120,8 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     roles: RoleSettings = RoleSettings()
     history: HistorySettings = HistorySettings()
     events: EventSettings = EventSettings()
+    gatherer: GathererSettings = GathererSettings()
+    jobs: JobSettings = JobSettings()
 
 
 class Settings(_Tables, frozen=True, kw_only=True, forbid_unknown_fields=True):

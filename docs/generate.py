@@ -28,6 +28,7 @@ from ctlctl.exits import status_of
 from ctld.commands.builtins import builtin_commands
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed
+from ctld.jobs.settings import JobSettings
 from ctld.jobs.state import mermaid
 from ctld.limits import Limits
 from ctld.settings import DaemonSettings, EventSettings, HistorySettings, RoleSettings
@@ -152,6 +153,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration.roles": lambda: keys_of(RoleSettings),
     "configuration.history": lambda: keys_of(HistorySettings),
     "configuration.events": lambda: keys_of(EventSettings),
+    "configuration.jobs": lambda: keys_of(JobSettings),
     "configuration.listen": lambda: keys_of(Listen),
     "commands.builtins": commands,
     "ctlctl.exits": exits,

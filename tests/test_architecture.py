@@ -30,7 +30,7 @@ LAYERS = (
         "budget", "patience", "hijack", "conversation", "exchange", "listener", "reception",
     },
     {"server", "shutdown", "signals", "dialects", "runner"},
-    {"config", "config_errors", "settings", "daemon", "log", "__main__"},
+    {"config", "config_errors", "settings", "daemon", "job_keeper", "log", "__main__"},
     # Beside the layers: for the authors of downstreams, and never imported from within.
     {"testing"},
 )  # fmt: skip

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import resource
 import secrets
 import signal
 from collections.abc import Callable, Mapping
@@ -54,6 +55,7 @@ class World:
         report: Who hears of what happens, after it has.
         daemon: Which process we are.
         daemon_command: What we run, as a digest.
+        open_files: How many files a process may have open: as many as we could, before we raised our own limit.
         changed: Who hears that there is a pid now, which is no event.
     """
 
@@ -65,6 +67,7 @@ class World:
     changed: Callable[[], None]
     daemon: ProcessIdentity | None = field(default_factory=lambda: ProcessIdentity.of(os.getpid()))
     daemon_command: str = field(default_factory=lambda: command_digest("self"))
+    open_files: int = field(default_factory=lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def exec_digest(spec: JobSpec) -> str:
@@ -258,7 +261,7 @@ class JobProcess:
             terminal = undo.enter_context(open_terminal()) if spec.tty else None
             child = await spawn(
                 Spawn(
-                    argv=("/bin/sh", "-c", f"exec {spec.command}"),
+                    argv=("/bin/sh", "-c", self._script(spec)),
                     env=self._environment(spec, entry),
                     cwd=self._directory(),
                     user=spec.user or None,
@@ -275,6 +278,13 @@ class JobProcess:
         if terminal:
             self.console = Console(terminal, os.dup(outputs["stdout"]) if outputs else None)
         return child
+
+    def _script(self, spec: JobSpec) -> str:
+        """Return what the shell runs; it also takes our raised limit back, as another way costs milliseconds."""
+        own, raised = self._world.open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if own == raised or resource.RLIMIT_NOFILE in spec.limits:
+            return f"exec {spec.command}"
+        return f"ulimit -S -n {own}; exec {spec.command}"
 
     def _directory(self) -> str:
         return os.path.normpath(os.path.join(self._world.directory, self.spec.directory))

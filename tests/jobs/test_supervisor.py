@@ -687,3 +687,19 @@ async def test_limits_reach_the_processes(lab):
     await lab.until_state(supervisor, "web", State.BADSTOP)
     assert (lab.work / "0_out").read_text() == "77\n0\n"
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] != 77
+
+
+async def test_a_raised_limit_on_open_files_is_not_passed_on(lab):
+    lab.file("files", "sh -c 'ulimit -n'", stdout="out")
+    lab.file("more", "sh -c 'ulimit -n'", stdout="more", limits={"nofile": 99})
+    supervisor = await lab.supervise()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 100, hard))
+    try:
+        for name in ("files", "more"):
+            supervisor.start_job(name)
+            await lab.until_state(supervisor, name, State.BADSTOP)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (lab.work / "0_out").read_text().split()[0] == str(soft)
+    assert (lab.work / "0_more").read_text().split()[0] == "99"
