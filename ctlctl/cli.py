@@ -24,6 +24,17 @@ __all__ = ["LOCAL", "guarded", "run", "run_words"]
 LOCAL: dict[str, tuple[str, str, str]] = {
     "help": ("ctlctl.help", "[COMMAND]", "list the commands, or explain one"),
     "shell": ("ctlctl.shell", "", "a prompt for many commands over one connection"),
+    "exec": (
+        "ctlctl.exec",
+        "[-t] [-u USER] [-e NAME=VALUE]... [-C DIR] [--osctl] [--] PROGRAM [ARGUMENT...]",
+        "run a program where the daemon runs; -t gives it a terminal",
+    ),
+    "console": ("ctlctl.console", "[--osctl] [--] [PROGRAM ARGUMENT...]", "a shell where the daemon runs"),
+    "session attach": (
+        "ctlctl.attach",
+        "[--read-only] [--osctl] ID",
+        "join a session; ctrl-p ctrl-q (with --osctl: ctrl-a q) leaves it",
+    ),
     "monitor": ("ctlctl.monitor", "[TYPE...] [KEY=VALUE...]", "show events as they happen"),
     "raw": ("ctlctl.raw", "", "type JSON, see every frame with its time"),
     "policy": ("ctlctl.policy", "", "who may do what"),

@@ -16,6 +16,7 @@ DOCKER_KEYS = b"\x10\x11"
 OSCTL_KEYS = b"\x01q"
 """ctrl-a q: what the ancestor's users have in their fingers."""
 
+
 class SessionArguments:
     """What a command line about a session asks for.
 

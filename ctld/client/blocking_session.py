@@ -266,10 +266,12 @@ def open_blocking_session(
     command: str,
     opts: Mapping[str, object],
     wanted: Mapping[str, Any],
+    *,
+    remote: str = "ctlctl",
 ) -> Iterator[BlockingSession]:
     """Open a session on a connection of its own; see `Client.session()`."""
     line = encode_request(command, opts, session=session_member(**wanted))
-    sock = connect(address, tls)
+    sock = connect(address, tls, remote=remote)
     try:
         session = BlockingSession(sock, str(address), max_line, remote=address.kind != "unix")
         session.begin(line)
