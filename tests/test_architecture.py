@@ -37,7 +37,14 @@ LAYERS = (
 RANK = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # Logic that is tested without a loop, a socket or a clock has to stay free of them.
-PURE = {"ctld.wire", "ctld.event_filter", "ctld.lock_queue", "ctld.wait_graph", "ctld.toml_lines", "ctld.sessions.state"}
+PURE = {
+    "ctld.wire",
+    "ctld.event_filter",
+    "ctld.lock_queue",
+    "ctld.wait_graph",
+    "ctld.toml_lines",
+    "ctld.sessions.state",
+}
 IMPURE = {"asyncio", "socket", "os", "time", "select", "selectors", "signal", "subprocess", "threading", "uvloop"}
 
 # What the CLI may know of ctld: the side of the wire that it stands on.
