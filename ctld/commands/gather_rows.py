@@ -14,6 +14,7 @@ __all__ = [
     "CommandOutput",
     "GatheredPath",
     "PoolRow",
+    "PoolState",
     "ProfileName",
     "Seconds",
     "command_output",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ctld.commands.context import Context, Sink
     from ctld.commands.runtime import Runtime
 
-__all__ = ["SessionMethods", "SessionSink"]
+__all__ = ["Io", "SessionMethods", "SessionSink"]
 
 Io = Literal["fds", "frames", "console"]
 

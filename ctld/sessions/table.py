@@ -12,7 +12,7 @@ from ctld.errors import Busy, NotFound, ShuttingDown
 from ctld.sessions.session import Session
 from ctld.sessions.state import OnDisconnect
 
-__all__ = ["GRACE", "MAX_SESSIONS", "SessionTable"]
+__all__ = ["GRACE", "MAX_SESSIONS", "Listener", "SessionTable"]
 
 logger = logging.getLogger("ctld.sessions")
 
