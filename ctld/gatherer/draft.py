@@ -8,6 +8,7 @@ is finished: then it is the daemon's alone.
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -60,6 +61,7 @@ class Draft:
             self.manifest = Manifest(self._top, head)
         except OSError as exc:
             self._close_all()
+            shutil.rmtree(name, ignore_errors=True, dir_fd=parent)
             raise CommandFailed(f"cannot make the report {name!r}: {exc.strerror}") from None
 
     def keep_output(self, index: int, wish: str, executed: Executed) -> tuple[FileEntry, ...]:

@@ -24,6 +24,9 @@ ItemKind: TypeAlias = Literal["copy", "pattern", "exec"]
 
 ItemOutcome: TypeAlias = Literal["ok", "partial", "failed", "timeout", "cancelled", "limit"]
 
+# Grows when a reader of the old manifests could not read the new ones.
+_FORMAT: Final = 1
+
 # What is reserved at a time; more than the entries of some hundred files take.
 _STEP: Final = 256 * 1024
 
@@ -101,7 +104,7 @@ class Manifest:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         self._descriptor = os.open(MANIFEST_NAME, flags, 0o600, dir_fd=directory)
         try:
-            self._write(msgspec.json.encode(head)[:-1] + b',\n"items": [')
+            self._write(msgspec.json.encode({"format": _FORMAT, **head})[:-1] + b',\n"items": [')
         except BaseException:
             self.close()
             raise

@@ -1,0 +1,62 @@
+"""A step in a thread: its caller leaves after it, never before."""
+
+import asyncio
+import threading
+
+import pytest
+
+from ctld.gatherer.threads import in_thread
+
+
+async def test_a_result_and_an_error() -> None:
+    assert await in_thread(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(lambda: 1 // 0)
+
+
+async def test_cancelling_waits_for_the_end_and_gives_the_result_to_undo() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    undone: list[str] = []
+
+    def step() -> str:
+        begun.set()
+        assert go_on.wait(20)
+        return "result"
+
+    task = asyncio.create_task(in_thread(step, undo=undone.append))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    for _ in range(3):  # whoever is impatient waits as well
+        task.cancel()
+        await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert undone == ["result"]
+
+
+async def test_cancelling_tells_the_step_to_stop() -> None:
+    begun, stop = threading.Event(), threading.Event()
+
+    def step() -> None:
+        begun.set()
+        assert stop.wait(20)
+        raise ValueError("nobody hears of this")
+
+    task = asyncio.create_task(in_thread(step, stop=stop.set, undo=lambda _: pytest.fail("there is no result")))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_cancelled_without_undo() -> None:
+    begun = threading.Event()
+    task = asyncio.create_task(in_thread(begun.set))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert begun.is_set()
