@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -79,6 +80,7 @@ class HijackedConnection(Stream, asyncio.Protocol):
         self._gone_told = False
         self._late: FrameReader | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._deferred: list[Callable[[], object]] = []
 
     def say_continue(self, session_id: str, request_id: RequestId | None) -> None:
         """Send "continue", and take over."""
@@ -156,6 +158,9 @@ class HijackedConnection(Stream, asyncio.Protocol):
     def give_back(self) -> None:
         """Let the connection have its place again."""
         connection = self._connection
+        connection.flush()  # before those who waited for the end see another sign of it
+        while self._deferred:
+            self._deferred.pop()()
         connection.patience.suspended = False
         if connection.lost:
             return
@@ -233,6 +238,10 @@ class HijackedConnection(Stream, asyncio.Protocol):
     def unread(self, data: bytes) -> None:
         """Give back bytes that the owner did not use."""
         self._unread[:0] = data
+
+    def defer(self, callback: Callable[[], object]) -> None:
+        """Have something called when the client has been told the end."""
+        self._deferred.append(callback)
 
     async def flush(self) -> None:
         """Wait until everything sent is in the kernel's hands."""

@@ -6,6 +6,7 @@ order of requests.
 
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["Stream", "StreamOwner"]
@@ -81,6 +82,10 @@ class Stream(ABC):
     @abstractmethod
     def unread(self, data: bytes) -> None:
         """Give back bytes that the owner did not use: whoever comes next gets them first."""
+
+    @abstractmethod
+    def defer(self, callback: Callable[[], object]) -> None:
+        """Have something called when the client has been told the end, or cannot be told any more."""
 
     @abstractmethod
     async def flush(self) -> None:

@@ -6,8 +6,7 @@ import fcntl
 import os
 import stat
 import termios
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 __all__ = ["PipeWatch"]
 
@@ -39,12 +38,8 @@ class PipeWatch:
                 seen.add(found.st_ino)
                 self._pipes.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the pipes; once or more often."""
         while self._pipes:
             os.close(self._pipes.pop())
 

@@ -155,19 +155,20 @@ async def _run_on_descriptors(
         session.fail()
         _close_all(fds)
         raise
-    with watch:
+    # Even an empty pipe must not end before the client has read that the program has.
+    stream.defer(watch.close)
+    try:
+        await start_program(session, env=env, cwd=cwd, user=user, fds=(fds[0], fds[1], fds[2]))
+    finally:
+        _close_all(fds)  # what we keep open the other end cannot see ending
+    async with DescriptorsViewer(session, stream) as viewer:
         try:
-            await start_program(session, env=env, cwd=cwd, user=user, fds=(fds[0], fds[1], fds[2]))
-        finally:
-            _close_all(fds)  # what we keep open the other end cannot see ending
-        async with DescriptorsViewer(session, stream) as viewer:
-            try:
-                status = await _until_the_end(session, viewer, stream)
-            except asyncio.CancelledError:
-                session.hang_up()
-                await session.wait()
-                raise
-        await watch.emptied()
+            status = await _until_the_end(session, viewer, stream)
+        except asyncio.CancelledError:
+            session.hang_up()
+            await session.wait()
+            raise
+    await watch.emptied()
     return status
 
 
