@@ -38,7 +38,13 @@ LOCAL: dict[str, tuple[str, str, str]] = {
     "monitor": ("ctlctl.monitor", "[TYPE...] [KEY=VALUE...]", "show events as they happen"),
     "raw": ("ctlctl.raw", "", "type JSON, see every frame with its time"),
     "policy": ("ctlctl.policy", "", "who may do what"),
+    "gather report": ("ctlctl.gather_report", "SPEC -o FILE", "collect a report of the daemon's machine, and fetch it"),
     "lock graph": ("ctlctl.lock_graph", "", "draw who waits for whom"),
+    "taskmaster": (
+        "ctlctl.taskmaster",
+        "[-c HOST[:PORT]] [-s] COMMAND [ARG]",
+        "do what taskmasterctl does; -s for a prompt",
+    ),
     "completion": ("ctlctl.completion", "bash|zsh|fish", "print what makes a shell complete commands"),
     "dial-stdio": ("ctlctl.dial_stdio", "", "connect the standard streams to the daemon, for ssh://"),
     "__complete": ("ctlctl.completion", "", ""),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from ctld.client import Client
 from ctld.errors import CommandFailed
-from tests.test_main import PATIENCE, Daemon, folder
+from tests.test_main import PATIENCE, ROOT, Daemon, folder
 
 __all__ = ["folder"]
 
@@ -181,6 +182,36 @@ def test_a_second_daemon_touches_no_job_of_the_first(site):
         )  # fmt: skip
         assert second.returncode == 1
         assert site.pids() == before
+        assert daemon.stop() == 0
+
+
+def test_taskmasters_clients_are_served(site):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with site.config.open("a") as config:
+        config.write(f"\n[[listen]]\naddress = 'unix:{site.folder}/ctld.sock'\n")
+        config.write(f"[[listen]]\ndialect = 'taskmaster'\naddress = 'tcp:127.0.0.1:{port}'\nrole = 'admin'\n")
+
+    def taskmaster(*words: str) -> tuple[str, int]:
+        command = [sys.executable, "-m", "ctlctl", "taskmaster", "-c", f"127.0.0.1:{port}", *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=site.folder,
+            env={**os.environ, "PYTHONPATH": ROOT},
+        )  # fmt: skip
+        assert done.stderr == ""
+        return done.stdout, done.returncode
+
+    with site.serve() as daemon:
+        (site.folder / "web.tm.json").write_text('{"cmd": "sleep 1000", "autoStart": false}')
+        assert taskmaster("push", "web.tm.json") == ("Success!\n", 0)
+        assert taskmaster("list") == ("web\n", 0)
+        assert taskmaster("start", "web") == ("Success!\n", 0)
+        assert taskmaster("start", "web") == ("Already running.\n", 1)
+        site.running("web")
+        assert taskmaster("status", "web") == ('"web" running. 1 of 1 processes alive.\n', 0)
+        assert taskmaster("pull", "web") == ('{"cmd": "sleep 1000", "autoStart": false}\n', 0)
+        assert taskmaster("delete", "web") == ("Success!\n", 0)
+        assert taskmaster("status", "web") == ('Error: Job "web" does not exist.\n', 1)
         assert daemon.stop() == 0
 
 

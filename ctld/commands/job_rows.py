@@ -11,6 +11,7 @@ from ctld.jobs.supervisor import Supervisor
 from ctld.jobs.usage import Usage, UsageMeter, read_usage
 
 __all__ = [
+    "Desired",
     "JobDone",
     "JobFile",
     "JobRow",
