@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ctld.client.asynchronous import AsyncClient
     from ctld.client.blocking import Client
     from ctld.client.call import Call
+    from ctld.client.session import ClientSession
     from ctld.client_handler import ClientHandler
     from ctld.commands.context import Context
     from ctld.commands.operation import Operation
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from ctld.runner import run
     from ctld.secret import Secret
     from ctld.server import Server
+    from ctld.sessions.raw import Hijack
+    from ctld.sessions.session import Session
     from ctld.wire.messages import Failure, Progress, Reply, Request
 
 __all__ = [
@@ -66,6 +69,7 @@ __all__ = [
     "Cancelled",
     "Client",
     "ClientHandler",
+    "ClientSession",
     "Command",
     "CommandFailed",
     "CommandRegistry",
@@ -81,6 +85,7 @@ __all__ = [
     "Event",
     "EventBus",
     "Failure",
+    "Hijack",
     "InternalError",
     "InvalidOptions",
     "Limits",
@@ -102,6 +107,7 @@ __all__ = [
     "Role",
     "Secret",
     "Server",
+    "Session",
     "ShuttingDown",
     "TooLarge",
     "UnknownCommand",
@@ -114,6 +120,7 @@ _MODULES = {
     "ctld.client.asynchronous": ("AsyncClient",),
     "ctld.client.blocking": ("Client",),
     "ctld.client.call": ("Call",),
+    "ctld.client.session": ("ClientSession",),
     "ctld.client_handler": ("ClientHandler",),
     "ctld.commands.context": ("Context",),
     "ctld.commands.operation": ("Operation",),
@@ -154,6 +161,8 @@ _MODULES = {
     "ctld.runner": ("run",),
     "ctld.secret": ("Secret",),
     "ctld.server": ("Server",),
+    "ctld.sessions.raw": ("Hijack",),
+    "ctld.sessions.session": ("Session",),
     "ctld.wire.messages": ("Failure", "Progress", "Reply", "Request"),
 }
 
