@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ctlctl import exits
 from ctlctl.interrupts import Interrupts
-from ctlctl.output import complain, is_terminal, json_line, plain, progress_line, write_line
+from ctlctl.output import complain, is_terminal, json_line, plain, progress_line, write_line, write_text
 from ctld.client.conversation import Conversation
 
 TYPE_CHECKING = False  # typing costs milliseconds at start-up
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ctlctl.arguments import Arguments
+    from ctlctl.jobs import LogLines
     from ctlctl.lines import Lines
     from ctlctl.look import Rows
     from ctlctl.progress import Bars
@@ -186,6 +187,7 @@ class Printer:
         self._command = command
         self._items = False
         self._rows: Rows | None = None
+        self._log: LogLines | None = None
         self._bars: Bars | None = None
 
     def progress(self, update: Update) -> None:
@@ -211,6 +213,8 @@ class Printer:
         self._clear()
         if arguments.json or arguments.json_seq:
             write_line(json_line(self._chosen(value)))
+        elif self._command == "job_tail" and isinstance(value, dict) and self._logged(value):
+            pass
         elif isinstance(value, dict):
             if self._rows is None:
                 from ctlctl.look import Rows
@@ -236,6 +240,10 @@ class Printer:
         elif isinstance(value, dict | list):
             from ctlctl.look import result
 
+            if self._command == "job_list":
+                from ctlctl.jobs import process_rows
+
+                value = process_rows(value)
             write_line(result(value, arguments))
         else:
             write_line(plain(value))
@@ -248,6 +256,17 @@ class Printer:
     def _clear(self) -> None:
         if self._bars is not None:
             self._bars.clear()
+
+    def _logged(self, value: dict[str, Any]) -> bool:
+        """Print a line of a log; False if it is none."""
+        if self._log is None:
+            from ctlctl.jobs import LogLines
+
+            self._log = LogLines()
+        text = self._log.text(value)
+        if text is not None:
+            write_text(text)
+        return text is not None
 
     def _chosen(self, value: Any) -> Any:
         arguments = self._arguments

@@ -40,6 +40,11 @@ LOCAL: dict[str, tuple[str, str, str]] = {
     "policy": ("ctlctl.policy", "", "who may do what"),
     "gather report": ("ctlctl.gather_report", "SPEC -o FILE", "collect a report of the daemon's machine, and fetch it"),
     "lock graph": ("ctlctl.lock_graph", "", "draw who waits for whom"),
+    "job tail": (
+        "ctlctl.jobs",
+        "[-f] [-n LINES] [-e] JOB",
+        "show what a job has written; -f goes on, -e shows its errors",
+    ),
     "taskmaster": (
         "ctlctl.taskmaster",
         "[-c HOST[:PORT]] [-s] COMMAND [ARG]",

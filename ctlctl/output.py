@@ -28,6 +28,7 @@ __all__ = [
     "plain",
     "progress_line",
     "write_line",
+    "write_text",
 ]
 
 _KEPT = frozenset("\n\t")
@@ -110,13 +111,24 @@ def write_line(text: str) -> None:
         OutputGone: Its reader went away; the run ends, quietly.
         CtldError: It cannot be written.
     """
+    if text:
+        write_text(f"{text}\n")
+
+
+def write_text(text: str) -> None:
+    """Write a text as it is to the standard output.
+
+    Raises:
+        OutputGone: Its reader went away; the run ends, quietly.
+        CtldError: It cannot be written.
+    """
     out = sys.stdout
-    if not text or out is None:
+    if out is None:
         return
     try:
         if not text.isascii():
             text = text.encode(out.encoding or "utf-8", "backslashreplace").decode(out.encoding or "utf-8")
-        out.write(f"{text}\n")
+        out.write(text)
         out.flush()
     except OSError as error:
         import os
