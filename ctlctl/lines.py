@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Lines"]
 
 _READ_SIZE = 64 * 1024
+_TICK = 1.0  # seconds after which a wait looks up: a signal just before the system call is seen only after it
 _WRITE_TIMEOUT = 60.0  # seconds within which a server must have read a line
 
 
@@ -133,13 +134,14 @@ class Lines:
             self.banner, self._begun = message, True
 
     def _wait(self, give_up: float | None) -> None:
-        if give_up is None:
-            self._sock.settimeout(None)
-            return
-        remaining = give_up - time.monotonic()
-        if remaining <= 0 or not (self.waiting() or select.select([self._sock], [], [], remaining)[0]):
-            raise DeadlineExceeded("the daemon did not answer in time")
-        self._sock.settimeout(max(give_up - time.monotonic(), 0.01))
+        while not self.waiting():
+            remaining = _TICK if give_up is None else min(give_up - time.monotonic(), _TICK)
+            if remaining <= 0:
+                raise DeadlineExceeded("the daemon did not answer in time")
+            if select.select([self._sock], [], [], remaining)[0]:
+                break
+        # A descriptor may be ready for less than a TLS record.
+        self._sock.settimeout(None if give_up is None else max(give_up - time.monotonic(), 0.01))
 
     def ask(self, command: str, opts: Mapping[str, object], within: float) -> Any:
         """Return the answer to a question, or give up in time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from ctlctl import exits
@@ -67,7 +68,7 @@ def subscription(words: Sequence[str]) -> dict[str, object]:
         UsageError: The words make no sense.
     """
     types: list[str] = []
-    details: dict[str, list[str]] = {}
+    details: dict[str, list[object]] = {}
     opts: dict[str, object] = {}
     rest = list(reversed(words))
     while rest:
@@ -81,7 +82,8 @@ def subscription(words: Sequence[str]) -> dict[str, object]:
         elif word.startswith("--"):
             raise UsageError(f"monitor has no option {key}")
         elif equals:
-            details.setdefault(key, []).append(value)
+            # A number may be meant as one: either does.
+            details.setdefault(key, []).extend(_meanings(value))
         else:
             types.append(word)
     if types:
@@ -89,6 +91,15 @@ def subscription(words: Sequence[str]) -> dict[str, object]:
     if details:
         opts["opts"] = details
     return opts
+
+
+def _meanings(text: str) -> list[object]:
+    """Return what a value on the command line may mean: the text, and a number or the like."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return [text]
+    return [text, value] if isinstance(value, int | float) or value is None else [text]
 
 
 def event_line(event: dict[str, Any], *, colour: bool = False) -> str:

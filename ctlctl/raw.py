@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["frame_line", "run"]
 
 _READ_SIZE = 64 * 1024
+_TICK = 1.0  # seconds after which a wait looks up: a signal just before the system call is seen only after it
 _GREEN, _CYAN, _END = "\x1b[32m", "\x1b[36m", "\x1b[0m"
 
 
@@ -51,7 +52,7 @@ def _converse(lines: Lines) -> None:
     typed = b""
     reading = [lines.fileno()] if sys.stdin is None else [lines.fileno(), 0]
     while True:
-        ready = [lines.fileno()] if lines.waiting() else select.select(reading, [], [])[0]
+        ready = [lines.fileno()] if lines.waiting() else select.select(reading, [], [], _TICK)[0]
         if lines.fileno() in ready:
             going_on = lines.feed()
             while (line := lines.next_line()) is not None:

@@ -28,12 +28,10 @@ def split_open_line(line: str) -> tuple[list[str], str]:
 
     The name of the program, with which it begins, is left out.
     """
-    for closing in ("", "'", '"', "\\"):
+    for closing in ("", "'", '"'):
         try:
-            # A mark at the end shows whether the last word is still open.
-            words = split_line(f"{line}\0{closing}" if closing != "\\" else f"{line}\\\0")
+            words = split_line(f"{line}\0{closing}")  # the mark shows whether the last word is still open
         except UsageError:
             continue
-        *before, last = words
-        return before[1:], last.rstrip("\\").removesuffix("\0")
+        return words[1:-1], words[-1].removesuffix("\0") if words[1:] else ""
     return [], ""

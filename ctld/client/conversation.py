@@ -55,6 +55,10 @@ WRITE_TIMEOUT = 60.0
 
 _READ_SIZE = 64 * 1024
 
+# Seconds after which a wait looks up.  A signal that comes just before the system call is
+# seen by Python only after it, and nobody presses Ctrl-C to wait for the next message.
+_TICK = 1.0
+
 _NOTHING: Mapping[str, object] = {}
 
 
@@ -274,22 +278,23 @@ class Conversation:
 
     def _read(self, give_up: float | None) -> bool:
         """Read what there is; False if nothing came in time."""
-        if self._sock is None:
-            raise ConnectionLost(f"this client's connection to {self.address} was closed")
-        remaining = None if give_up is None else give_up - time.monotonic()
-        if remaining is not None and remaining <= 0:
-            return False
-        try:
-            self._sock.settimeout(remaining)
-            data = self._sock.recv(_READ_SIZE)
-        except TimeoutError:
-            return False
-        except OSError as error:
-            raise ConnectionLost(f"the connection to {self.address} was lost: {error.strerror or error}") from error
-        if not data:
-            raise ConnectionLost(f"the daemon on {self.address} closed the connection before it answered")
-        self._reader.feed(data)
-        return True
+        while True:
+            if self._sock is None:
+                raise ConnectionLost(f"this client's connection to {self.address} was closed")
+            remaining = _TICK if give_up is None else min(give_up - time.monotonic(), _TICK)
+            if remaining <= 0:
+                return False
+            try:
+                self._sock.settimeout(remaining)
+                data = self._sock.recv(_READ_SIZE)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise ConnectionLost(f"the connection to {self.address} was lost: {error.strerror or error}") from error
+            if not data:
+                raise ConnectionLost(f"the daemon on {self.address} closed the connection before it answered")
+            self._reader.feed(data)
+            return True
 
     def _send_cancel(self) -> None:
         """Write the cancel line if that does not block: this may be a signal handler."""

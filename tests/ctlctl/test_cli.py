@@ -14,51 +14,9 @@ from ctlctl import cli, exits
 from tests.certificates import Authority
 from tests.client.listening import full_backlog, tls_server
 from tests.client.scripted import BANNER, Peer, Scripted, Serve
+from tests.ctlctl.running import Run, item, response
 
 DONE = {"status": True, "response": None}
-
-
-class Run:
-    """Runs ctlctl against a scripted daemon, and shows what came of it."""
-
-    def __init__(self, serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
-        self._serve = serve
-        self._capfd = capfd
-        self.requests: list[Any] = []
-
-    def daemon(self, *messages: Any, banner: Any = BANNER) -> Scripted:
-        """A daemon that answers each request with the same messages."""
-
-        def script(peer: Peer) -> None:
-            peer.send(banner)
-            while (request := peer.receive()) is not None:
-                self.requests.append(request)
-                if "cancel" not in request:
-                    peer.send(*messages)
-
-        return self._serve(script)
-
-    def __call__(self, *argv: str, **further: Any) -> tuple[int, str, str]:
-        self._capfd.readouterr()
-        status = ctlctl.main(list(argv), **further)
-        out, err = self._capfd.readouterr()
-        return status, out, err
-
-    def against(self, messages: list[Any], *argv: str) -> tuple[int, str, str]:
-        return self("-s", self.daemon(*messages).address, *argv)
-
-
-@pytest.fixture
-def run(serve: Serve, capfd: pytest.CaptureFixture[str]) -> Run:
-    return Run(serve, capfd)
-
-
-def response(value: Any) -> dict[str, Any]:
-    return {"status": True, "response": value}
-
-
-def item(value: Any) -> dict[str, Any]:
-    return {"status": True, "item": value}
 
 
 # -- results

@@ -1,17 +1,12 @@
 """ctlctl as a process: what it imports, pipes, terminals, signals."""
 
-import contextlib
 import errno
 import os
-import pty
-import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +14,7 @@ import pytest
 
 import ctlctl.__main__
 from tests.client.scripted import BANNER, Peer, Serve
-
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "ctlctl"]
+from tests.ctlctl.running import COMMAND, ROOT, read_until
 
 # How many modules `ctlctl ping` may import beyond what the bare interpreter has loaded; `json`
 # and `re` are most of them.  Whatever is added to the CLI, this path stays as short as it is.
@@ -132,26 +125,6 @@ def test_a_full_disk_is_said(serve: Serve) -> None:
 # -- Ctrl-C, by signal and through a terminal
 
 
-def read_until(fd: int, wanted: bytes) -> bytes:
-    """Read until something has come, for at most 20 seconds."""
-    data = b""
-    give_up = time.monotonic() + 20
-    while wanted not in data:
-        assert select.select([fd], [], [], max(0, give_up - time.monotonic()))[0], f"only {data!r} came"
-        chunk = os.read(fd, 4096)
-        assert chunk, f"only {data!r} came"
-        data += chunk
-    return data
-
-
-def rest_of(fd: int) -> bytes:
-    data = b""
-    with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
-        while chunk := os.read(fd, 4096):
-            data += chunk
-    return data
-
-
 def test_b16_sigint_cancels_and_waits(serve: Serve) -> None:
     command = [*COMMAND, "-s", serve(started).address, "backup"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
@@ -209,47 +182,6 @@ def test_b16_an_old_daemon_cannot_cancel_and_that_is_said(serve: Serve) -> None:
         interrupted.set()
         assert process.stdout.read() == b"done\n"
         assert process.wait(10) == 0
-
-
-class Terminal:
-    """ctlctl with a terminal of its own, as a person has it."""
-
-    def __init__(self, *argv: str) -> None:
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:  # pragma: no cover - this is the child
-            try:
-                os.chdir(ROOT)
-                os.execv(sys.executable, [*COMMAND, *argv])
-            finally:
-                os._exit(127)
-
-    def until(self, text: bytes) -> bytes:
-        return read_until(self.fd, text)
-
-    def finish(self) -> tuple[int, bytes]:
-        rest = rest_of(self.fd)
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status), rest
-
-    def close(self) -> None:
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.fd)
-
-
-@pytest.fixture
-def terminal() -> Iterator[Any]:
-    made: list[Terminal] = []
-
-    def start(*argv: str) -> Terminal:
-        made.append(Terminal(*argv))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child does nothing but exec
