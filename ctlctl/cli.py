@@ -40,6 +40,11 @@ LOCAL: dict[str, tuple[str, str, str]] = {
     "policy": ("ctlctl.policy", "", "who may do what"),
     "gather report": ("ctlctl.gather_report", "SPEC -o FILE", "collect a report of the daemon's machine, and fetch it"),
     "lock graph": ("ctlctl.lock_graph", "", "draw who waits for whom"),
+    "job attach": (
+        "ctlctl.job_attach",
+        "[--read-only] [--osctl] JOB",
+        "join the terminal of a job; ctrl-p ctrl-q (with --osctl: ctrl-a q) leaves it",
+    ),
     "job tail": (
         "ctlctl.jobs",
         "[-f] [-n LINES] [-e] JOB",

@@ -1,4 +1,4 @@
-"""The command lines of sessions: `exec`, `console` and `session attach`; pure."""
+"""The command lines of sessions: `exec`, `console`, `session attach` and `job attach`; pure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parse_session_arguments(command: str, words: Sequence[str]) -> SessionArgume
     """Return what a command line about a session means.
 
     Args:
-        command: `exec`, `console` or `session_attach`.
+        command: `exec`, `console`, `session_attach` or `job_attach`.
         words: What follows it.
 
     Raises:
@@ -63,6 +63,10 @@ def parse_session_arguments(command: str, words: Sequence[str]) -> SessionArgume
         if len(rest) != 1:
             raise UsageError("session attach takes the id of one session")
         arguments.opts["id"] = rest[0]
+    elif command == "job_attach":
+        if len(rest) != 1:
+            raise UsageError("job attach takes the name of one job")
+        arguments.opts["name"] = rest[0]
     elif rest:
         arguments.opts["cmd"] = rest
     elif command == "exec":
@@ -76,7 +80,7 @@ def _option(arguments: SessionArguments, word: str, rest: list[str]) -> None:
     arguments.shown.append(word)
     if word == "--osctl":
         arguments.detach_keys = OSCTL_KEYS
-    elif word == "--read-only" and command == "session_attach":
+    elif word == "--read-only" and command.endswith("_attach"):
         arguments.opts["read_only"] = True
     elif command == "exec" and word in ("-t", "--tty"):
         arguments.tty = True

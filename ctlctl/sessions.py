@@ -1,4 +1,4 @@
-"""`ctlctl exec`, `console` and `session attach`."""
+"""`ctlctl exec`, `console`, `session attach` and `job attach`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run_session(caller: Caller, command: str, words: Sequence[str]) -> int:
 
     Args:
         caller: The run of `ctlctl`.
-        command: `exec`, `console` or `session_attach`.
+        command: `exec`, `console`, `session_attach` or `job_attach`.
         words: What follows it.
 
     Raises:

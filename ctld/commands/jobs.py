@@ -9,6 +9,7 @@ helps against a job that keeps the holder of its lock waiting.
 from collections.abc import Callable
 from typing import Any, Final
 
+from ctld.commands.job_attach import attach_commands
 from ctld.commands.job_files import file_commands
 from ctld.commands.job_looks import look_commands
 from ctld.commands.job_rows import event_details
@@ -26,8 +27,8 @@ JOB_EVENT: Final = "job"
 def job_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
     """Make the registry of the commands about the jobs of a supervisor."""
     commands = CommandRegistry[Any]()
-    for registry in (look_commands(supervisor), wish_commands(supervisor), file_commands(supervisor)):
-        commands.include(registry)
+    for make in (look_commands, wish_commands, file_commands, attach_commands):
+        commands.include(make(supervisor))
     return commands
 
 

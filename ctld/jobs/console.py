@@ -24,7 +24,7 @@ class Console:
     """The daemon's side of a job's terminal.
 
     Attributes:
-        listeners: Who gets every piece of output, as bytes.
+        listeners: Who gets every piece of output, as bytes, and at the end an empty one.
     """
 
     def __init__(self, terminal: Terminal, log: int | None) -> None:
@@ -83,3 +83,5 @@ class Console:
             self._terminal.close()
             if self._log is not None:
                 os.close(self._log)
+            for listener in tuple(self.listeners):
+                listener(b"")

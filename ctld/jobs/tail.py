@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["MAX_LINES", "LogLine", "LogTail"]
+__all__ = ["MAX_LINES", "LogLine", "LogTail", "last_bytes"]
 
 MAX_LINES: Final = 10_000
 """How many lines from the end may be asked for."""
@@ -139,6 +139,19 @@ class LogTail:
         except UnicodeDecodeError:
             text, encoded = data.decode(errors="replace"), base64.b64encode(data).decode("ascii")
         return LogLine(process=self._process, text=text, base64=encoded, partial=partial)
+
+
+def last_bytes(path: str, size: int) -> bytes:
+    """Return the end of a file; nothing if it cannot be read, or is no plain one."""
+    with suppress(OSError):
+        fd = os.open(path, _READING)
+        try:
+            found = os.fstat(fd)
+            if stat.S_ISREG(found.st_mode):
+                return os.pread(fd, size, max(found.st_size - size, 0))
+        finally:
+            os.close(fd)
+    return b""
 
 
 def _seek_lines(fd: int, lines: int) -> None:

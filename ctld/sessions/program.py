@@ -6,6 +6,7 @@ descriptor that somebody else drives.
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ctld.errors import CommandFailed
@@ -51,6 +52,7 @@ class Program:
         self._user = user
         self._child: Child | None = None
         self._terminal: Terminal | None = None
+        self._on_resize: Callable[[int, int], None] | None = None
         self._input: InputPump | None = None
         self._outputs: dict[int, OutputPump] = {}
 
@@ -77,8 +79,14 @@ class Program:
             self._read(STDERR, child.take("stderr"))
         child.on_exit(self._user.on_exit)
 
-    def drive(self, fd: int) -> None:
-        """Be about a terminal or socket that somebody else drives, and own it."""
+    def drive(self, fd: int, on_resize: Callable[[int, int], None] | None = None) -> None:
+        """Be about a terminal or socket that somebody else drives, and own it.
+
+        Args:
+            fd: The descriptor.
+            on_resize: Told the rows and columns that it should have.
+        """
+        self._on_resize = on_resize
         os.set_blocking(fd, False)
         self._input = InputPump(os.dup(fd), self._user.on_input_full)
         self._read(STDOUT, fd)
@@ -143,6 +151,8 @@ class Program:
         """
         if self._terminal is not None and self._terminal.master >= 0:
             self._terminal.resize(rows, cols)
+        elif self._on_resize is not None:
+            self._on_resize(rows, cols)
 
     def signal(self, number: int) -> bool:
         """Send a signal to its group; False if there is none any more.

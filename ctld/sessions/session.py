@@ -17,7 +17,7 @@ it writes.
 import asyncio
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ctld.errors import CommandFailed
@@ -153,14 +153,15 @@ class Session:
         return session
 
     @classmethod
-    def from_fd(cls, fd: int) -> "Session":
+    def from_fd(cls, fd: int, *, on_resize: Callable[[int, int], None] | None = None) -> "Session":
         """Make a session of a terminal or socket that somebody else drives; it ends when that does.
 
         Args:
             fd: The descriptor; the session owns it from now on.
+            on_resize: Told the rows and columns of the clients' terminals.
         """
         session = current_sessions.get().create((f"fd {fd}",), tty=True, on_disconnect="detach")
-        session.drive(fd)
+        session.drive(fd, on_resize)
         return session
 
     @property
@@ -201,9 +202,9 @@ class Session:
         await self._program.start(spec, terminal)
         self._advance(Input.STARTED)
 
-    def drive(self, fd: int) -> None:
+    def drive(self, fd: int, on_resize: Callable[[int, int], None] | None = None) -> None:
         """Be about a terminal or socket that somebody else drives, and own it."""
-        self._program.drive(fd)
+        self._program.drive(fd, on_resize)
         self._advance(Input.STARTED)
 
     def fail(self) -> None:

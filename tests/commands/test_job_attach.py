@@ -1,0 +1,110 @@
+"""At the terminal of a job, over a real socket."""
+
+import asyncio
+import os
+
+import pytest
+
+from ctld.errors import CommandFailed, NotFound
+from ctld.jobs.state import State
+from tests.commands.job_stage import Stage, lab, stage
+from tests.frames_client import EXIT, RESIZE, STDIN, STDOUT, begin, frame, read_frame, to_the_end
+
+__all__ = ["lab", "stage"]
+
+SHELL = "sh -c 'echo ready; while read line; do echo got $line; stty size; done'"
+
+
+async def started(stage: Stage, **keys) -> None:
+    await stage.load("shell", SHELL, tty=True, autoStart=True, **keys)
+    await stage.lab.until_state(stage.supervisor, "shell", State.ALIVE)
+
+
+async def read_until(client, text: bytes) -> bytes:
+    seen = b""
+    while text not in seen:
+        kind, payload = await read_frame(client)
+        assert kind in (STDOUT,), (kind, payload, seen)
+        seen += payload
+    return seen
+
+
+async def test_what_it_has_written_then_what_comes_and_its_end(stage):
+    await started(stage, stdout="out")
+    client = await stage.raw()
+    await begin(client, "job_attach", {"name": "shell"}, io="frames", rows=31, cols=77)
+    assert b"ready" in await read_until(client, b"ready\r\n")
+    client.write(frame(RESIZE, {"rows": 32, "cols": 78}))
+    client.write(frame(STDIN, b"hello\n"))
+    assert b"got hello\r\n" in await read_until(client, b"32 78\r\n")
+    assert b"got hello" in stage.log("0_out").read_bytes()
+    await stage.call("job_kill", name="shell")
+    assert (await to_the_end(client)).status == 0
+
+
+async def test_two_clients_see_the_same_and_who_only_looks_on_types_nothing(stage):
+    await started(stage)
+    one, other = await stage.raw(), await stage.raw()
+    await begin(one, "job_attach", {"name": "shell"}, io="frames")
+    await begin(other, "job_attach", {"name": "shell", "read_only": True}, io="frames")
+    other.write(frame(STDIN, b"silent\n"))
+    one.write(frame(STDIN, b"loud\n"))
+    for client in (one, other):
+        seen = await read_until(client, b"got loud\r\n")
+        assert b"silent" not in seen
+
+
+async def test_a_client_that_leaves_leaves_nothing(stage):
+    await started(stage)
+    console = stage.supervisor.process("shell").console
+    client = await stage.raw()
+    await begin(client, "job_attach", {"name": "shell"}, io="frames")
+    assert len(console.listeners) == 1
+    client.close()
+    while console.listeners:
+        await asyncio.sleep(0.001)
+    assert stage.supervisor.info("shell").processes[0].state is State.ALIVE
+
+
+async def test_a_slow_client_holds_nobody_up(stage):
+    await stage.load("yes", "yes", tty=True, autoStart=True)
+    await stage.lab.until_state(stage.supervisor, "yes", State.ALIVE)
+    slow = await stage.raw()
+    slow.send({"cmd": "job_attach", "opts": {"name": "yes", "read_only": True}, "session": {"io": "frames"}})
+    quick = await stage.raw()
+    await begin(quick, "job_attach", {"name": "yes"}, io="frames")
+    received = 0
+    while received < 1_000_000:
+        kind, payload = await read_frame(quick)
+        received += len(payload) if kind == STDOUT else 0
+    await stage.call("job_kill", name="yes")
+
+
+async def test_much_typed_at_once_arrives_whole(stage):
+    size = 20_000
+    await stage.load(
+        "cat", f"sh -c 'stty raw -echo; echo go; head -c {size} | wc -c'", tty=True, autoStart=True, stdout="out"
+    )
+    await stage.lab.until_state(stage.supervisor, "cat", State.ALIVE)
+    client = await stage.raw()
+    await begin(client, "job_attach", {"name": "cat"}, io="frames")
+    await read_until(client, b"go")  # from now on no byte means anything to the terminal
+    client.write(frame(STDIN, os.urandom(size // 2)) + frame(STDIN, bytes(size // 2)))
+    seen = b""
+    while True:
+        kind, payload = await read_frame(client)
+        seen += payload if kind == STDOUT else b""
+        if kind == EXIT:
+            break
+    assert str(size).encode() in seen
+
+
+async def test_what_has_no_terminal_says_why(stage):
+    await stage.load("plain", "sleep 60", autoStart=True)
+    with pytest.raises(CommandFailed, match="has no terminal: its job file does not say tty"):
+        await stage.call("job_attach", name="plain")
+    await stage.load("down", "sleep 60", tty=True)
+    with pytest.raises(CommandFailed, match="process 0 of job 'down' does not run"):
+        await stage.call("job_attach", name="down")
+    with pytest.raises(NotFound):
+        await stage.call("job_attach", name="down", process=3)
