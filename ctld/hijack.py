@@ -166,6 +166,7 @@ class HijackedConnection(Stream, asyncio.Protocol):
             return
         self.pause()
         if not self.goes_on:  # it will be closed, and nothing more is understood
+            connection.input_ended = connection.input_ended or self._ended
             connection.transport.set_protocol(connection)
             return
         if self.way is not Way.FRAMES:
