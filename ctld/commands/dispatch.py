@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from contextvars import copy_context
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -38,6 +39,7 @@ from ctld.errors import (
 from ctld.locks import current_locks
 from ctld.ownership import current_owner
 from ctld.peer import Peer
+from ctld.sessions.current import current_sessions
 from ctld.wire.jsontext import encode
 from ctld.wire.messages import Failure, Item, Reply, as_mapping
 
@@ -240,8 +242,12 @@ class Dispatcher:
         context: Context[Any] = Context(
             self, self.runtime, command, operation, operation.peer, NO_SINK, deadline=deadline
         )
+        surroundings = copy_context()
+        surroundings.run(current_sessions.set, self.runtime.sessions)
         operation.task = asyncio.get_running_loop().create_task(
-            self._execute(context, arguments, stream=False), name=f"operation {operation.id} {command.name}"
+            self._execute(context, arguments, stream=False),
+            name=f"operation {operation.id} {command.name}",
+            context=surroundings,
         )
         # A task that is cancelled before its first step does not even run its `finally`.
         operation.task.add_done_callback(operation.abandon)
