@@ -13,19 +13,17 @@ import logging
 from typing import Any, Final
 
 from ctld.callers import caller_details
-from ctld.client_handler import ClientHandler, current_request
+from ctld.client_handler import ClientHandler
 from ctld.commands.context import Origin
 from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
-from ctld.commands.permission import require_role
 from ctld.connection import Connection
 from ctld.errors import (
     BadRequest,
     Busy,
     Cancelled,
     CommandFailed,
-    DeadlineExceeded,
     RemoteProtocolError,
     ShuttingDown,
 )
@@ -40,6 +38,11 @@ logger = logging.getLogger("ctld.connection")
 # Requests that are served without a wait between them, before others get a turn: under a
 # millisecond of work.
 _REQUESTS_PER_TURN: Final = 128
+
+
+# What a request costs beside its bytes, about.  Without it a client that sends the shortest
+# lines makes the server hold a hundred times what it has sent.
+_EXCHANGE_SIZE: Final = 256
 
 
 class Conversation:
@@ -58,6 +61,7 @@ class Conversation:
 
     __slots__ = (
         "_arrived",
+        "_batch",
         "_by_id",
         "_dispatcher",
         "_ended",
@@ -66,7 +70,9 @@ class Conversation:
         "_linger",
         "_number",
         "_open",
+        "_opening",
         "_origin",
+        "_refused",
         "_running",
         "_stopping",
         "_wake",
@@ -89,11 +95,14 @@ class Conversation:
         self._dispatcher = dispatcher
         self._limits = limits
         self._arrived: list[Exchange] = []
+        self._batch: list[Exchange] = []
         self._running: Exchange | None = None
         self._by_id: dict[RequestId, Exchange] | None = None
         self._held: list[Exchange] | None = None
+        self._refused: list[tuple[Exchange, Failure]] = []
         self._wake: asyncio.Future[None] | None = None
         self._open = False
+        self._opening: asyncio.Timeout | None = None
         self._ended = False
         self._stopping = False
         self._linger = limits.drain_timeout
@@ -109,13 +118,16 @@ class Conversation:
         try:
             if await self._begin():
                 await self._serve_in_order()
+        except asyncio.CancelledError:
+            self._give_up(Cancelled("the command cancelled the task that serves the connection"))
+            raise
         finally:
             await self.connection.finish(self._linger)
 
     async def _begin(self) -> bool:
         """Let the handler look at the client; tell whether it is welcome."""
         try:
-            async with asyncio.timeout(self._limits.handshake_timeout):
+            async with asyncio.timeout(self._limits.handshake_timeout) as self._opening:
                 await self.handler.on_connect()
             banner = self.handler.banner()
             if banner is not None:
@@ -124,6 +136,8 @@ class Conversation:
             self.connection.send(failure_of(exc))
             return False
         except Exception as exc:  # noqa: BLE001 - the boundary: a handler's on_connect() may have any defect
+            if self._stopping and self._opening is not None and self._opening.expired():
+                return True  # cut short by `interrupt()`, which has told the requests why they end
             self.connection.send(failure_of(internal_error(logger, "on_connect()", exc)))
             return False
         self._open = True
@@ -141,11 +155,13 @@ class Conversation:
                 if self._is_over():
                     return
                 del batch  # an idle connection must not hold on to its last request
+                self._batch = []
                 self._wake = asyncio.get_running_loop().create_future()
                 await self._wake
                 self._wake = None
                 in_this_turn = 0
                 continue
+            self._batch = batch
             last = batch[-1]
             for exchange in batch:
                 self._running = exchange
@@ -155,79 +171,28 @@ class Conversation:
                     await asyncio.sleep(0)
                 if connection.congested:
                     await connection.drained()
-                outcome = await self._answer(exchange, task)
+                outcome = await exchange.answer(self._dispatcher, task)
                 self._running = None
                 self._conclude(exchange, outcome, more=exchange is not last or bool(self._arrived))
             del exchange, last, outcome
 
     def _is_over(self) -> bool:
         """Tell whether nothing is outstanding, and nothing more will come."""
-        return (self._ended or self._stopping) and not self._by_id
+        return (self._ended or self._stopping) and not self._by_id and not self._refused
 
     async def _serve_beside(self, exchange: Exchange) -> None:
         """Serve one request with an id, in a task of its own."""
-        outcome = await self._answer(exchange, asyncio.current_task())
+        try:
+            outcome = await exchange.answer(self._dispatcher, asyncio.current_task())
+        except asyncio.CancelledError:
+            if self._by_id is None:
+                raise  # given up, and answered
+            outcome = failure_of(Cancelled("the command cancelled its own task"))
         assert self._by_id is not None
         del self._by_id[exchange.request.id]
         self._conclude(exchange, outcome, more=True)
         if self._ended or self._stopping:
             self._wake_up()
-
-    async def _answer(self, exchange: Exchange, task: asyncio.Task[Any] | None) -> Reply | Failure:
-        """Have the handler answer a request, whatever it does."""
-        request = exchange.request
-        if type(request) is Invalid:
-            return Failure(request.message, request.code, request.fields)
-        if exchange.interruption is not None:
-            return failure_of(exchange.interruption)
-        if exchange.deadline is not None and asyncio.get_running_loop().time() >= exchange.deadline:
-            return Failure(f"{request.cmd[:200]} had to wait too long", DeadlineExceeded.code)
-        exchange.task = task
-        handler = self.handler
-        token = current_request.set(exchange) if handler.has_handle_cmd else None
-        try:
-            if token is None:
-                # What the default handle_cmd() does, without the detour.
-                outcome = await self._dispatcher.run(
-                    handler.peer,
-                    request.cmd,
-                    request.options,
-                    exchange,
-                    stream=request.stream,
-                    detach=request.detach,
-                    deadline=exchange.deadline,
-                )
-            else:
-                outcome = await handler.handle_cmd(request)
-                self._check_outcome(exchange, outcome)
-        except CommandFailed as exc:
-            outcome = failure_of(exc)
-        except asyncio.CancelledError:
-            if exchange.interruption is None:
-                raise
-            outcome = failure_of(exchange.interruption)
-        except Exception as exc:  # noqa: BLE001 - the boundary: a handler's handle_cmd() may have any defect
-            outcome = failure_of(internal_error(logger, f"handle_cmd() of {request.cmd[:200]!r}", exc))
-        finally:
-            if token is not None:
-                current_request.reset(token)
-        if exchange.cancel_sent or token is not None:
-            await exchange.settle()
-        return outcome
-
-    def _check_outcome(self, exchange: Exchange, outcome: object) -> None:
-        """Hold what an override of `handle_cmd()` returns to the contract (N7).
-
-        Raises:
-            Denied: It answered by itself, and the peer does not have the role for that.
-            InternalError: It returned something else, or a failure without a message.
-        """
-        what = exchange.request.cmd[:200]
-        if type(outcome) is Reply:
-            if not exchange.dispatched:
-                require_role(self._dispatcher.runtime, self.handler.peer, "admin", what)
-        elif type(outcome) is not Failure or not outcome.message:
-            raise internal_error(logger, f"handle_cmd() of {what!r} returned {type(outcome).__name__}", None)
 
     def _conclude(self, exchange: Exchange, outcome: Reply | Failure, *, more: bool) -> None:
         """Send the final message of a request."""
@@ -243,9 +208,9 @@ class Conversation:
             self._cancel(event.id)
             return
         exchange = Exchange(self, event)
+        exchange.size = size = self.connection.codec.event_size + _EXCHANGE_SIZE
+        self.connection.queued += size
         if isinstance(event, Request):
-            exchange.size = size = self.connection.codec.event_size
-            self.connection.queued += size
             if event.deadline is not None:
                 exchange.deadline = asyncio.get_running_loop().time() + event.deadline
             if event.cmd in self._dispatcher.session_names:
@@ -258,7 +223,7 @@ class Conversation:
         elif isinstance(event, Request):
             self._serve_with_id(exchange)
         else:
-            self._conclude(exchange, Failure(event.message, event.code, event.fields), more=True)
+            self._refuse(exchange, Failure(event.message, event.code, event.fields))
 
     def on_end_of_input(self) -> None:
         """The client sends no more: end when all it asked for is answered."""
@@ -279,12 +244,17 @@ class Conversation:
                 exchange.hijack.on_hangup()
             if exchange.operation is not None and exchange.operation.on_disconnect == "cancel":
                 exchange.operation.interrupt(Cancelled("the client has gone"))
+        self._refused.clear()  # nobody hears that any more
         if self.connection.lost:
             self.on_end_of_input()
 
     def on_drained(self) -> None:
         """The client has caught up: begin what had to wait."""
+        refused, self._refused = self._refused, []
+        for exchange, outcome in refused:
+            self._conclude(exchange, outcome, more=True)
         self._start_held()
+        self._wake_up()
 
     # What the server calls.
 
@@ -315,25 +285,36 @@ class Conversation:
         self._stopping = True
         if self.idle:
             self._linger = 0.0  # no answer of ours can be lost on the way
-        self.handler.request_stop()
+        try:
+            self.handler.request_stop()
+        except Exception:
+            logger.exception("! request_stop() of %s failed", self.handler.peer)
         self._wake_up()
 
     def interrupt(self, reason: CommandFailed) -> None:
         """Have everything outstanding end with this reason."""
-        for exchange in [*self._outstanding(), *self._arrived]:
+        for exchange in [*self._outstanding(), *self._waiting()]:
             exchange.interrupt(reason)
         self._start_held()
+        if not self._open and self._opening is not None and not self._opening.expired():
+            self._opening.reschedule(0)
 
     def abandon(self) -> None:
         """Answer in the place of commands that do not end, and drop the connection."""
-        reason = failure_of(ShuttingDown("the daemon is shutting down, and the command did not end"))
-        for exchange in self._outstanding():
-            exchange.say(reason, more=True)
-            if exchange.carrier is not None:
-                exchange.carrier.cancel()
+        self._give_up(ShuttingDown("the daemon is shutting down, and the command did not end"))
         self.connection.flush()
         if not self.connection.lost:
             self.connection.transport.close()
+
+    def _give_up(self, reason: CommandFailed) -> None:
+        """Answer everything that is outstanding, in the place of what serves it."""
+        unanswered = [*self._outstanding(), *self._waiting()]
+        self._running, self._batch, self._arrived, self._by_id = None, [], [], None
+        outcome = failure_of(reason)
+        for exchange in unanswered:
+            exchange.say(outcome, more=True)
+            if exchange.carrier is not None:
+                exchange.carrier.cancel()
 
     def expire(self, why: str) -> None:
         """End a connection whose peer takes or gives nothing."""
@@ -358,7 +339,7 @@ class Conversation:
         elif len(self._by_id) >= self._limits.max_in_flight:
             refusal = Busy(f"{self._limits.max_in_flight} requests are in flight on this connection")
         if refusal is not None:
-            self._conclude(exchange, failure_of(refusal), more=True)
+            self._refuse(exchange, failure_of(refusal))
             return
         self._by_id[request_id] = exchange
         if exchange.may_hold:
@@ -367,6 +348,13 @@ class Conversation:
             self._start(exchange)
         else:
             self._held = [*(self._held or ()), exchange]
+
+    def _refuse(self, exchange: Exchange, outcome: Failure) -> None:
+        """Answer a request with an id at once; where the client reads nothing, as soon as it does."""
+        if self.connection.congested:
+            self._refused.append((exchange, outcome))
+        else:
+            self._conclude(exchange, outcome, more=True)
 
     def _start(self, exchange: Exchange) -> None:
         loop = asyncio.get_running_loop()
@@ -394,6 +382,12 @@ class Conversation:
         """Return the requests that have been begun, or will be as soon as the client reads."""
         running = [] if self._running is None else [self._running]
         return [*running, *(self._by_id or {}).values()]
+
+    def _waiting(self) -> list[Exchange]:
+        """Return the requests without id that have arrived, and have not been begun."""
+        batch = list(self._batch)
+        taken = batch.index(self._running) + 1 if self._running in batch else len(batch)
+        return [*batch[taken:], *self._arrived]
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():

@@ -5,13 +5,16 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ctld.client_handler import ClientHandler
+from ctld.client_handler import ClientHandler, current_request
 from ctld.commands.context import Authorize, Origin
+from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
+from ctld.commands.permission import require_role
+from ctld.commands.runtime import Runtime
 from ctld.commands.settling import settle
 from ctld.connection import Connection
-from ctld.errors import Busy, Cancelled, CommandFailed, LocalProtocolError
+from ctld.errors import Busy, Cancelled, CommandFailed, DeadlineExceeded, LocalProtocolError
 from ctld.hijack import HijackedConnection, check_way
 from ctld.peer import Peer
 from ctld.sessions.state import Way
@@ -85,6 +88,70 @@ class Exchange:
     def origin(self) -> Origin:
         """Where the request came from."""
         return self._conversation.origin
+
+    async def answer(self, dispatcher: Dispatcher, task: asyncio.Task[Any] | None) -> Reply | Failure:
+        """Have the handler answer the request, whatever it does.
+
+        Args:
+            dispatcher: The way to the commands.
+            task: The task that this runs in.
+        """
+        request = self.request
+        if type(request) is Invalid:
+            return Failure(request.message, request.code, request.fields)
+        if self.interruption is not None:
+            return failure_of(self.interruption)
+        if self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline:
+            return Failure(f"{request.cmd[:200]} had to wait too long", DeadlineExceeded.code)
+        self.task = task
+        handler = self._conversation.handler
+        token = current_request.set(self) if handler.has_handle_cmd else None
+        try:
+            if token is None:
+                # What the default handle_cmd() does, without the detour.
+                outcome = await dispatcher.run(
+                    handler.peer,
+                    request.cmd,
+                    request.options,
+                    self,
+                    stream=request.stream,
+                    detach=request.detach,
+                    deadline=self.deadline,
+                )
+            else:
+                outcome = await handler.handle_cmd(request)
+                self._check(outcome, dispatcher.runtime)
+        except CommandFailed as exc:
+            outcome = failure_of(exc)
+        except asyncio.CancelledError:
+            if self.interruption is None:
+                raise
+            outcome = failure_of(self.interruption)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise  # not the handler's, as in the dispatcher
+        except BaseException as exc:  # noqa: BLE001 - the boundary: a handler's handle_cmd() may have any defect
+            outcome = failure_of(internal_error(logger, f"handle_cmd() of {request.cmd[:200]!r}", exc))
+        finally:
+            if token is not None:
+                current_request.reset(token)
+        if self.cancel_sent or token is not None:
+            await self.settle()
+        return outcome
+
+    def _check(self, outcome: object, runtime: Runtime) -> None:
+        """Hold what an override of `handle_cmd()` returns to the contract (N7).
+
+        Raises:
+            Denied: It answered by itself, and the peer does not have the role for that.
+            InternalError: It returned something else, or a failure without a message.
+        """
+        what = self.request.cmd[:200]
+        if type(outcome) is Reply:
+            if not self.dispatched:
+                require_role(runtime, self._conversation.handler.peer, "admin", what)
+        elif type(outcome) is not Failure or not outcome.message:
+            returned = f"handle_cmd() of {what!r} returned {type(outcome).__name__}, or no message"
+            raise internal_error(logger, returned, None)
 
     async def send_progress(self, update: Progress) -> None:
         """Send progress; waits while the client reads too slowly."""

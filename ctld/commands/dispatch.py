@@ -279,7 +279,9 @@ class Dispatcher:
             error = operation.interruption or Cancelled(f"{operation.command} was cancelled")
             if operation.interruption is None and task is not None and task.cancelling():
                 raise  # somebody wants the whole task to end, not just this command
-        except Exception as exc:  # noqa: BLE001 - the boundary: whatever a command raises, its caller gets an answer
+        except (KeyboardInterrupt, GeneratorExit):
+            raise  # not the command's: somebody ends the whole program, or the loop is gone
+        except BaseException as exc:  # noqa: BLE001 - the boundary: even of what calls exit(), the caller gets an answer
             error = _only_failure(exc) or internal_error(
                 logger, f"command {operation.command!r} of {operation.peer}", exc
             )
@@ -311,7 +313,7 @@ class Dispatcher:
         return None  # a hook has swallowed the error of its command
 
 
-def _only_failure(exception: Exception) -> CommandFailed | None:
+def _only_failure(exception: BaseException) -> CommandFailed | None:
     """Return the failure inside of an exception group that holds no other kind of error."""
     if not isinstance(exception, ExceptionGroup):
         return None

@@ -12,9 +12,12 @@ __all__ = ["failure_of", "internal_error"]
 def failure_of(error: CommandFailed) -> Failure:
     """Return the final message that an error of the tree stands for (native protocol, N3).
 
-    Its message is a text and says something, whatever the author of a command passed.
+    Its message is a text and says something, whatever the author of a command passed; a
+    class of the author's may even have forgotten the constructor of its base.
     """
-    return Failure(str(error.message) or error.code, error.code, error.fields)
+    message = getattr(error, "message", None)
+    text = str(error) if message is None else str(message)
+    return Failure(text or error.code, error.code, getattr(error, "fields", {}))
 
 
 def internal_error(logger: logging.Logger, what: str, exception: BaseException | None) -> InternalError:
