@@ -57,6 +57,7 @@ class OptionSet:
         parameters: The function's parameters after the context.
         hints: The resolved annotation of each.
         session: Whether the command takes the connection, and so accepts session options.
+        context: The name of the function's first parameter, where it can be passed by name too.
 
     Attributes:
         schema: The JSON Schema of the options.
@@ -66,7 +67,14 @@ class OptionSet:
         RegistrationError: A parameter cannot be an option.
     """
 
-    def __init__(self, parameters: list[inspect.Parameter], hints: Mapping[str, Any], *, session: bool = False) -> None:
+    def __init__(
+        self,
+        parameters: list[inspect.Parameter],
+        hints: Mapping[str, Any],
+        *,
+        session: bool = False,
+        context: str = "",
+    ) -> None:
         rest = next((p for p in parameters if p.kind is p.VAR_KEYWORD), None)
         self._open = rest is not None
         self._rest_type = Any if rest is None else hints.get(rest.name, Any)
@@ -97,6 +105,8 @@ class OptionSet:
         self._wire_names = {name: msgspec_field.name or name for name, _, msgspec_field in fields}
         self._accepted = frozenset(accepted)
         self._known = frozenset(self._wire_names.values()) | self._accepted
+        # Among any options that a client may think of, these would be given to the function twice.
+        self._impossible = frozenset([*names, context]) - self._known
         self.has_secrets = has_secrets(self.schema)
         self._names = names
         # Shared by all calls without options, unless one is required or a call could change it.
@@ -164,6 +174,9 @@ class OptionSet:
             given = msgspec.json.decode(options, type=dict[str, Any]) if isinstance(options, msgspec.Raw) else options
             known = {key: value for key, value in given.items() if key in self._known}
             rest = {key: value for key, value in given.items() if key not in self._known}
+            if not self._impossible.isdisjoint(rest):
+                name = min(self._impossible.intersection(rest))
+                raise InvalidOptions(f"unknown option {name!r}", path=f"$.{name}")
             return Decoded(self, self._convert(known), self._typed(rest))
         except msgspec.ValidationError as exc:
             raise self._invalid(exc) from exc

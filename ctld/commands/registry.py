@@ -75,8 +75,10 @@ class Command:
     def options(self) -> OptionSet:
         """Its options, compiled from the signature."""
         parameters = _parameters(self)
+        context = next(iter(inspect.signature(inspect.unwrap(self.function)).parameters.values()))
+        named = "" if context.kind is context.POSITIONAL_ONLY else context.name
         try:
-            return OptionSet(parameters, self._hints, session=self.session)
+            return OptionSet(parameters, self._hints, session=self.session, context=named)
         except RegistrationError as exc:
             raise RegistrationError(f"command {self.name!r}: {exc}") from exc
 
