@@ -31,7 +31,7 @@ from ctld.commands.operation import Operation, OperationTable
 from ctld.commands.registry import CommandRegistry
 from ctld.commands.runtime import Runtime
 from ctld.endpoint import Listen
-from ctld.errors import RegistrationError
+from ctld.errors import CommandFailed, RegistrationError, ShuttingDown
 from ctld.events import EventBus
 from ctld.history import History, HistoryStatus
 from ctld.history_store import HistoryBounds
@@ -45,7 +45,7 @@ from ctld.reception import Reception
 from ctld.sessions.current import current_sessions
 from ctld.shutdown import end_background_tasks, stop_in_stages
 from ctld.signals import SignalHandlers
-from ctld.systemd import InheritedSocket, Notifier, inherited_sockets, watchdog_interval
+from ctld.systemd import InheritedSocket, Notifier, feed_watchdog, inherited_sockets, watchdog_interval
 from ctld.version import VERSION
 
 __all__ = ["Server"]
@@ -150,7 +150,10 @@ class Server(Generic[A]):
         Raises:
             ListenFailed: An address cannot be listened on; none is then.
             ConfigError: An address is mistaken.
+            ShuttingDown: The server was closed.
         """
+        if self._close_requested.is_set():
+            raise ShuttingDown("the server was closed; make another one")
         if self._started:
             return
         self._started = True
@@ -165,6 +168,9 @@ class Server(Generic[A]):
             with contextlib.suppress(OSError):  # the history says so, and goes on without
                 os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
         await self.history.open()
+        if self._close_requested.is_set():
+            await self.wait_closed()  # raises what a background task has crashed with meanwhile
+            return
         inherited = inherited_sockets(os.environ, os.getpid()) if self._wants_inherited() else []
         try:
             for where in self._listen:
@@ -172,6 +178,7 @@ class Server(Generic[A]):
         except BaseException:
             self._stop_accepting()
             self._reception.close()
+            self._started = False
             await self.history.close()
             raise
         finally:
@@ -196,8 +203,7 @@ class Server(Generic[A]):
             opts: Anything; its handlers find it as `self.opts`.
 
         Raises:
-            ListenFailed: The address cannot be listened on.
-            ConfigError: The address is mistaken.
+            ListenFailed, ConfigError, ShuttingDown: As `start()` says.
             RegistrationError: The commands do not fit together.
         """
         await self.start()
@@ -284,7 +290,7 @@ class Server(Generic[A]):
             notifier.ready()
             interval = watchdog_interval(os.environ)
             if interval is not None:
-                watchdog = asyncio.get_running_loop().create_task(_feed(notifier, interval), name="watchdog")
+                watchdog = asyncio.get_running_loop().create_task(feed_watchdog(notifier, interval), name="watchdog")
             await self._close_requested.wait()
         finally:
             notifier.stopping()
@@ -341,8 +347,7 @@ class Server(Generic[A]):
         return [client.describe(now) for client in self._reception.clients]
 
     def _wants_inherited(self) -> bool:
-        addresses = [where if isinstance(where, str) else where.address for where in self._listen]
-        return any(address.startswith("systemd:") for address in addresses)
+        return any(str(getattr(where, "address", where)).startswith("systemd:") for where in self._listen)
 
     async def _open(
         self,
@@ -374,7 +379,11 @@ class Server(Generic[A]):
         logger.info("= stopped")
 
     def _run_by_signal(self, name: str) -> None:
-        operation = self._dispatcher.launch(Peer.DAEMON, name, (), {})
+        try:
+            operation = self._dispatcher.launch(Peer.DAEMON, name, (), {})
+        except CommandFailed as exc:
+            logger.warning("! a signal cannot run %s: %s", name, exc)
+            return
         logger.info("= a signal runs %s as operation %s", name, operation.id)
 
     def _history_changed(self, status: HistoryStatus) -> None:
@@ -389,10 +398,3 @@ class Server(Generic[A]):
             logger.critical("! background task %s crashed: the daemon stops", task.get_name(), exc_info=crash)
             self._crash = self._crash or crash
             self.close()
-
-
-async def _feed(notifier: Notifier, interval: float) -> None:
-    """Tell the service manager that the loop turns, for as long as it does."""
-    while True:
-        notifier.watchdog()
-        await asyncio.sleep(interval)

@@ -6,6 +6,7 @@ this process alone is removed from it: a daemon that starts children must not le
 announce themselves in its name, or take its listening sockets for theirs.
 """
 
+import asyncio
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ __all__ = [
     "FIRST_INHERITED",
     "InheritedSocket",
     "Notifier",
+    "feed_watchdog",
     "inherited_sockets",
     "listening_socket",
     "watchdog_interval",
@@ -181,3 +183,10 @@ def listening_socket(descriptor: int) -> socket.socket:
         return sock
     sock.detach()  # not ours: closing it could take a descriptor from whoever opened it
     raise ListenFailed(f"descriptor {descriptor} cannot be listened on: {problem}")
+
+
+async def feed_watchdog(notifier: Notifier, interval: float) -> None:
+    """Tell the service manager that the loop turns, for as long as it does; cancel it to end."""
+    while True:
+        notifier.watchdog()
+        await asyncio.sleep(interval)
