@@ -13,6 +13,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 PATIENCE = 30.0  # seconds for one step; each takes a few tenths
@@ -24,7 +26,27 @@ log_level = "warning"
 
 [roles]
 operate = ["uid:{uid}"]   # you may run things, but not stop the daemon
+
+[jobs]
+directory = "{folder}/jobs"   # what the daemon keeps running: a file for each
 """
+
+
+def write_jobs(folder: Path, port: int) -> None:
+    """Write the files of three jobs."""
+    jobs: dict[str, dict[str, object]] = {
+        "web": {"cmd": f"{sys.executable} -m http.server --bind 127.0.0.1 {port}", "dir": f"{folder}/site"},
+        "ticker": {"cmd": "sh -c 'while date; do sleep 0.3; done'", "stdout": "ticker.log"},
+        # It lives just long enough to count as started, and is restarted whenever it fails.
+        "flaky": {"cmd": "sh -c 'sleep 1.2; exit 3'", "restartTimes": -1},
+    }
+    (folder / "jobs").mkdir()
+    (folder / "site").mkdir()
+    (folder / "site/index.html").write_text("hello from a job\n")
+    for name, job in jobs.items():
+        path = folder / f"jobs/{name}.tm.json"
+        path.write_text(json.dumps({"dir": str(folder), **job}) + "\n")
+        print(f"$ cat {path}\n{path.read_text()}", end="", flush=True)
 
 
 def say(text: str) -> None:
@@ -86,6 +108,53 @@ def show_commands() -> None:
         print(f"  {call:<28} {command['role']:<8} {command['doc'].splitlines()[0]}", flush=True)
 
 
+def fetch(port: int) -> None:
+    """Ask the web server, which may take a moment until it listens."""
+    url = f"http://127.0.0.1:{port}/"
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                print(f"$ curl {url}\n{answer.read().decode()}", end="", flush=True)
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def wait_for_restart(job: str) -> None:
+    """Wait until a job has been restarted, and is alive."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        asked = subprocess.run(["ctlctl", "--json", "job", "status", job], capture_output=True, check=True)
+        process = json.loads(asked.stdout)["processes"][0]
+        if process["restarts"] > 0 and process["state"] == "alive":
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"the tour ends here: {job} does not come back")
+
+
+def tour_of_jobs(port: int) -> None:
+    """Show what it means that the daemon keeps programs running."""
+    say("It keeps programs running: a web server, a clock, and one that fails now and then.")
+    run("job", "wait", "web", "running")
+    wait_for_restart("flaky")
+    run("job", "list")
+    fetch(port)
+    say("Break one, and it comes back.")
+    run("job", "signal", "web", "--signal", "KILL")
+    wait_for_restart("web")
+    run("job", "list")
+    fetch(port)
+    say("What does the clock say?")
+    run("job", "tail", "-n", "3", "ticker")
+    say("Stop them all.")
+    for job in ("web", "ticker", "flaky"):
+        run("job", "stop", job)
+    run("job", "list")
+
+
 def check(status: int, expected: int) -> None:
     """Stop the tour where it does not go as announced."""
     if status != expected:
@@ -96,7 +165,10 @@ def check(status: int, expected: int) -> None:
 
 def tour(folder: Path) -> None:
     """Show what a newcomer wants to see."""
-    say("A daemon needs a place, and a word on who may do what.")
+    say("A daemon needs a place, a word on who may do what, and maybe jobs.")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    write_jobs(folder, port)
     daemon = start_daemon(folder)
     os.environ["CTLD_SOCKET"] = f"{folder}/ctld.sock"
     try:
@@ -113,6 +185,7 @@ def tour(folder: Path) -> None:
         run("shutdown", status=DENIED)
         say("A script wants JSON.")
         run("--json", "can_i", "shutdown")
+        tour_of_jobs(port)
     finally:
         daemon.terminate()
         daemon.wait(PATIENCE)

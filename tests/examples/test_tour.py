@@ -39,6 +39,10 @@ def test_the_tour(folder, environ):
         "needs the role admin",
         "(exit status 3)",
         '"allowed":false',
+        "hello from a job\n\n# Break one, and it comes back.",
+        "killed by SIGKILL",
+        "$ ctlctl job tail -n 3 ticker\n",
+        "web           0  stopped",
         "SIGTERM stopped the daemon in order",
     ):
         assert shown in done.stdout
