@@ -133,5 +133,8 @@ def _run_local(key: str, caller: Caller, words: Sequence[str]) -> int:
     """Run a command of ours and return the exit status."""
     from importlib import import_module
 
-    status: int = import_module(LOCAL[key][0]).run(caller, list(words[len(key.split()) :]))
+    further = list(words[len(key.split()) :])
+    if further[:1] == ["--help"]:
+        key, further = "help", key.split()
+    status: int = import_module(LOCAL[key][0]).run(caller, further)
     return status

@@ -186,7 +186,7 @@ def _option_lines(name: str, schema: Schema, definitions: Mapping[str, Any], req
     text = one_line(str(schema.get("description") or ""))
     right = f"{text} ({'; '.join(notes)})" if notes else text
     if len(left) > _COLUMN - 4:
-        return [f"  {left}", f"{' ' * _COLUMN}{right.strip()}".rstrip()]
+        return [f"  {left}", *([f"{' ' * _COLUMN}{right.strip()}"] if right.strip() else [])]
     return [_pair(left, right.strip())]
 
 

@@ -40,7 +40,7 @@ def explained(caller: Caller, words: Sequence[str], error: CtldError) -> str:
 
 def _unknown(caller: Caller, words: Sequence[str], line: str) -> str:
     """Say what an unknown command may have been, or that the daemon is too old for it."""
-    if caller.protocol == 1 or "_".join(words[:2]).startswith(_BUILT_IN):
+    if caller.protocol == 1 or any(f"'{prefix}" in line for prefix in _BUILT_IN):
         return f"{line} ({_daemon(caller)}; this command came with a later one, or its author left it out)"
     try:
         known = by_name(caller.commands())
