@@ -280,6 +280,11 @@ class Connection(asyncio.Protocol):
             transport.abort()
 
     @property
+    def made(self) -> bool:
+        """Whether there is a transport; over TLS only after the handshake."""
+        return self._transport is not None
+
+    @property
     def transport(self) -> asyncio.Transport:
         """The transport; only once it exists."""
         assert self._transport is not None

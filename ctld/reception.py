@@ -185,6 +185,12 @@ class Reception:
             "queued_bytes": self._budget.used,
         }
 
+    def end_handshakes(self) -> None:
+        """Part from whoever is not connected yet: it has asked for nothing, and may never go on."""
+        for client in self.clients:
+            if not client.conversation.connection.made and client.task is not None:
+                client.task.cancel()
+
     def close(self) -> None:
         """Give back what is left, after the last client has gone."""
         if self._sweep_timer is not None:

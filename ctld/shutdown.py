@@ -32,6 +32,7 @@ async def stop_in_stages(runtime: Runtime, reception: Reception, hurry: asyncio.
     # What clients have sent up to now is still read, and answered with `shutting-down`.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+    reception.end_handshakes()
     for client in reception.clients:
         client.conversation.stop()
     for operation in runtime.operations.running():
