@@ -25,6 +25,7 @@ _WATCHER_BACKLOG: Final = 1024 * 1024
 # silent for so long is taken for dead.
 _PING_AFTER: Final = 15.0
 _DEAD_AFTER: Final = 45.0
+_SHORTEST_WAIT: Final = 1.0
 
 
 class Departure(Enum):
@@ -217,7 +218,7 @@ class FramesViewer(SessionViewer):
             return
         if now - self._said >= _PING_AFTER:
             self._send(FrameType.PING, b"")
-        self._timer = self._loop.call_later(max(_PING_AFTER - (now - self._said), 1.0), self._keep_alive)
+        self._timer = self._loop.call_later(max(_PING_AFTER - (now - self._said), _SHORTEST_WAIT), self._keep_alive)
 
 
 class DescriptorsViewer(SessionViewer):

@@ -18,6 +18,7 @@ from tests.frames_client import (
     STDERR,
     STDIN,
     STDOUT,
+    alive,
     begin,
     frame,
     read_frame,
@@ -44,14 +45,6 @@ async def said(client, text: bytes) -> None:
     seen = b""
     while text not in seen:
         seen += (await read_frame(client))[1]
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 class TestFrames:
