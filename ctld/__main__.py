@@ -13,6 +13,7 @@ _USAGE = """\
 usage: ctld serve [--config FILE] [--runtime-dir DIR]
        ctld check-config FILE
        ctld gatherer [OPTION...]
+       ctld jobs import [--to DIR] FILE...
        ctld --version | --help
 """
 
@@ -25,6 +26,8 @@ The reference daemon of ctld, a framework for local control daemons.
     --runtime-dir DIR  where sockets live, whatever the configuration says
   check-config   say whether a configuration is right, or name file, line and key
   gatherer       work for a daemon on stdin and stdout
+  jobs import    turn configurations of supervisord into job files
+    --to DIR           write them there; without it they are only shown
 
 Exit status: 0 ok, 1 it does not work and stderr says why, 2 usage.
 """
@@ -54,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check_config(path)
         case ["check-config", *_]:
             return _misused("check-config needs one FILE")
+        case ["jobs", "import", *rest]:
+            return _import_jobs(rest)
         case ["--version" | "-V"]:
             from ctld.version import VERSION
 
@@ -128,6 +133,22 @@ def _check_config(path: str) -> int:
         sys.stderr.write(f"{path}: roles: {warning}\n")
     sys.stdout.write(f"{path}: fine\n")
     return 0
+
+
+def _import_jobs(words: list[str]) -> int:
+    from ctld.jobs.importing import run
+
+    flags = [index for index, word in enumerate(words) if word.startswith("-")]
+    try:
+        begin = flags[0] if flags else len(words)
+        length = 1 if flags and "=" in words[begin] else 2
+        options = _options(words[begin : begin + length], ("--to",))
+    except ValueError as exc:
+        return _misused(str(exc))
+    files = words[:begin] + words[begin + length :]
+    if not files or len(flags) > 1:
+        return _misused("jobs import needs a FILE")
+    return run(files, options.get("--to", ""))
 
 
 def _failed(error: Exception) -> int:
