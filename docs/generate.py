@@ -26,10 +26,15 @@ import ctld.errors
 from ctlctl.cli import LOCAL
 from ctlctl.exits import status_of
 from ctld.commands.builtins import builtin_commands
+from ctld.commands.jobs import job_commands
+from ctld.commands.registry import CommandRegistry
+from ctld.dialects.taskmaster.handler import TaskmasterListen
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed
 from ctld.jobs.settings import JobSettings
 from ctld.jobs.state import mermaid
+from ctld.jobs.store import JobStore
+from ctld.jobs.supervisor import Supervisor
 from ctld.limits import Limits
 from ctld.settings import DaemonSettings, EventSettings, HistorySettings, RoleSettings
 
@@ -77,7 +82,8 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
     return f"`{json.dumps(field.default)}`"  # for such values TOML writes the same
 
 
-def keys_of(cls: type[msgspec.Struct]) -> str:
+def keys_of(cls: type[msgspec.Struct], *, besides: type[msgspec.Struct] | None = None) -> str:
+    known = {} if besides is None else {field.name: field.default for field in msgspec.structs.fields(besides)}
     described = attributes(cls)
     hints = typing.get_type_hints(cls, include_extras=True)
     return table(
@@ -85,6 +91,7 @@ def keys_of(cls: type[msgspec.Struct]) -> str:
         (
             (f"`{field.encode_name}`", type_name(hints[field.name]), default_of(field), described[field.name])
             for field in msgspec.structs.fields(cls)
+            if known.get(field.name, field) != field.default
         ),
     )
 
@@ -115,9 +122,9 @@ def other_errors() -> str:
     return table(("class", "meaning"), ((f"`{cls.__name__}`", summary(cls)) for cls in others))
 
 
-def commands() -> str:
+def commands(registry: CommandRegistry[Any]) -> str:
     rows = []
-    for command in sorted(builtin_commands(), key=lambda command: command.name):
+    for command in sorted(registry, key=lambda command: command.name):
         options = command.options_schema.get("properties", {})
         required = command.options_schema.get("required", [])
         names = ", ".join(f"`{name}`" if name in required else f"`[{name}]`" for name in options)
@@ -155,7 +162,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration.events": lambda: keys_of(EventSettings),
     "configuration.jobs": lambda: keys_of(JobSettings),
     "configuration.listen": lambda: keys_of(Listen),
-    "commands.builtins": commands,
+    "commands.builtins": lambda: commands(builtin_commands()),
+    "jobs.commands": lambda: commands(job_commands(Supervisor(JobStore(""), ""))),
+    "taskmaster.listen": lambda: keys_of(TaskmasterListen, besides=Listen),
     "ctlctl.exits": exits,
     "ctlctl.own": own_commands,
     "ctlctl.help": lambda: printed(ctlctl.main, "--help"),
