@@ -1,6 +1,7 @@
 """The reference daemon: the framework's own proof, from settings to a running server."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Mapping
@@ -9,16 +10,19 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from ctld.commands.context import Context
+from ctld.commands.gather import gather_commands
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
 from ctld.dialects.table import DIALECTS
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError, ShuttingDown
+from ctld.gatherer.pool import Pool
+from ctld.gatherer.report_store import ReportStore
 from ctld.job_keeper import JobKeeper
 from ctld.server import Server
 from ctld.settings import Settings, places
 
-__all__ = ["daemon_commands", "make_jobs", "make_runtime_dir", "make_server", "serve"]
+__all__ = ["daemon_commands", "make_jobs", "make_pool", "make_runtime_dir", "make_server", "serve"]
 
 _MAX_SLEEP = 86_400.0  # a day: enough to try anything, and nothing that sleeps for ever
 
@@ -55,11 +59,14 @@ async def serve(settings: Settings) -> None:
         CtldError: It cannot start; the message says why.
     """
     jobs = make_jobs(settings, os.environ)
-    server = make_server(settings, os.environ, jobs)
-    if jobs is None:
-        await server.serve_forever()
-    else:
-        await jobs.serve(server)
+    pool = make_pool(settings)
+    server = make_server(settings, os.environ, jobs, pool)
+    # Outside of the server: commands that use workers end before the workers do.
+    async with pool or contextlib.nullcontext():
+        if jobs is None:
+            await server.serve_forever()
+        else:
+            await jobs.serve(server)
 
 
 def make_jobs(settings: Settings, environ: Mapping[str, str]) -> JobKeeper | None:
@@ -77,13 +84,21 @@ def make_jobs(settings: Settings, environ: Mapping[str, str]) -> JobKeeper | Non
     return JobKeeper(settings.jobs, places(settings.daemon, environ, os.geteuid()).state_dir)
 
 
-def make_server(settings: Settings, environ: Mapping[str, str], jobs: JobKeeper | None = None) -> Server[Any]:
+def make_pool(settings: Settings) -> Pool | None:
+    """Return the pool of gatherers, for `async with`; None: there are no profiles."""
+    return Pool(settings.gatherer.profiles) if settings.gatherer.profiles else None
+
+
+def make_server(
+    settings: Settings, environ: Mapping[str, str], jobs: JobKeeper | None = None, pool: Pool | None = None
+) -> Server[Any]:
     """Put the server together, and make the directory that its sockets need.
 
     Args:
         settings: What the daemon was told.
         environ: Says where things are by default, and whether sockets are inherited.
         jobs: Who keeps the jobs, if there are any.
+        pool: The gatherers, if there are any.
 
     Raises:
         ConfigError: The settings cannot be used here.
@@ -98,6 +113,9 @@ def make_server(settings: Settings, environ: Mapping[str, str], jobs: JobKeeper 
     commands = daemon_commands()
     if jobs is not None:
         commands.include(jobs.commands())
+    if pool is not None:
+        reports = settings.gatherer.reports or os.path.join(where.state_dir, "reports")
+        commands.include(gather_commands(pool, ReportStore(reports, max_bytes=settings.gatherer.max_report)))
     return Server(
         commands=commands,
         listen=listen,

@@ -44,6 +44,12 @@ PURE = {
     "ctld.wait_graph",
     "ctld.toml_lines",
     "ctld.sessions.state",
+    "ctld.gatherer.names",
+    "ctld.gatherer.paths",
+    "ctld.gatherer.patterns",
+    "ctld.gatherer.protocol",
+    "ctld.gatherer.replies",
+    "ctld.gatherer.restarts",
 }
 IMPURE = {"asyncio", "socket", "os", "time", "select", "selectors", "signal", "subprocess", "threading", "uvloop"}
 

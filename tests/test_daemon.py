@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ctld.client import AsyncClient
-from ctld.daemon import make_runtime_dir, make_server
+from ctld.daemon import make_pool, make_runtime_dir, make_server
 from ctld.endpoint import Listen
-from ctld.errors import Cancelled, ConfigError, Denied, InvalidOptions, ShuttingDown
+from ctld.errors import Cancelled, ConfigError, Denied, InvalidOptions, ShuttingDown, UnknownCommand
+from ctld.gatherer.profile import GathererSettings, Profile
 from ctld.limits import Limits
 from ctld.settings import DaemonSettings, EventSettings, HistorySettings, RoleSettings, Settings
 
@@ -67,6 +68,41 @@ async def test_history_and_events_reach_the_server(folder):
         assert server.state_dir == f"{folder}/state"
     assert (folder / "state" / "history.sqlite3").exists()
     assert settings.history.bounds().max_rows == 7
+
+
+async def test_gatherers_come_with_their_profiles(folder):
+    settings = settings_in(folder, gatherer=GathererSettings(profiles={"support": Profile()}))
+    async with (
+        make_pool(settings) as pool,
+        make_server(settings, {}, None, pool),
+        AsyncClient(f"unix:{folder}/ctld.sock") as client,
+    ):
+        done = await client.call("gather_exec", {"profile": "support", "line": "echo hello"})
+        assert done == {"status": 0, "stdout": "hello\n", "stderr": ""}
+        items = [{"exec": "uname"}]
+        report = await client.call("gather_report", {"profile": "support", "items": items, "destination": "r"})
+        assert report["path"] == f"{folder}/state/reports/r"
+    assert (folder / "state/reports/r/manifest.json").exists()
+
+
+async def test_reports_go_where_the_file_says(folder):
+    gatherer = GathererSettings(profiles={"support": Profile()}, reports=str(folder / "elsewhere"))
+    settings = settings_in(folder, gatherer=gatherer)
+    async with (
+        make_pool(settings) as pool,
+        make_server(settings, {}, None, pool),
+        AsyncClient(f"unix:{folder}/ctld.sock") as client,
+    ):
+        items = [{"exec": "uname"}]
+        await client.call("gather_report", {"profile": "support", "items": items, "destination": "r"})
+    assert (folder / "elsewhere/r/manifest.json").exists()
+
+
+async def test_without_profiles_there_are_no_gatherers(folder):
+    assert make_pool(settings_in(folder)) is None
+    async with make_server(settings_in(folder), {}), AsyncClient(f"unix:{folder}/ctld.sock") as client:
+        with pytest.raises(UnknownCommand):
+            await client.call("gather_pool")
 
 
 async def test_sleep_reports_progress_and_how_long_it_slept(folder):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ctld.commands.context import Context
+from ctld.commands.gather_archives import archive_commands
 from ctld.commands.gather_report import report_commands
 from ctld.commands.gather_rows import (
     CommandLine,
@@ -64,4 +65,5 @@ def gather_commands(pool: Pool, reports: ReportStore | None = None) -> CommandRe
 
     if reports is not None:
         commands.include(report_commands(pool, reports))
+        commands.include(archive_commands(reports))
     return commands

@@ -1,14 +1,10 @@
-"""The commands that make reports out of what gatherers collect, and hand them over.
+"""The commands that make reports out of what gatherers collect.
 
 A caller names a report and never a path: everything is written below the daemon's directory of
-reports.  `gather_fetch` hands a packed one over on any transport; a caller on a UNIX socket may
-also take the archive from there, because it becomes its own.
+reports.
 """
 
-import base64
-import hashlib
 import os
-import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +14,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ctld.commands.context import Context
+from ctld.commands.gather_archives import ReportLock, pack_report
 from ctld.commands.gather_rows import ProfileName, Seconds
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
@@ -25,23 +22,17 @@ from ctld.errors import CommandFailed, DeadlineExceeded
 from ctld.gatherer.collection import Collection, Item, Tally, check_items
 from ctld.gatherer.draft import Draft
 from ctld.gatherer.manifest import FileEntry, ItemEntry
-from ctld.gatherer.names import check_report_name
 from ctld.gatherer.packing import Archive
 from ctld.gatherer.pool import Pool
-from ctld.gatherer.report_store import ReportInfo, ReportStore
+from ctld.gatherer.report_store import ReportStore
 from ctld.gatherer.threads import in_thread
-from ctld.locks import Manipulable
 from ctld.processes.accounts import find_account
 
-__all__ = ["Piece", "ReportDone", "report_commands"]
+__all__ = ["ReportDone", "report_commands"]
 
 # Seconds between two progress messages: a bar need not move more often.
 _INTERVAL: Final = 0.1
 
-# Bytes in one piece of a fetched report; a multiple of 3, so that base64 needs no padding within.
-_PIECE: Final = 192 * 1024
-
-_Name = Annotated[str, Option("the name of the report", complete="gather_reports.name")]
 _NewName = Annotated[str, Option("what to call the report; a plain name")]
 _Items = Annotated[
     Annotated[tuple[Item, ...], msgspec.Meta(min_length=1, max_length=10_000)], Option("what to collect, in order")
@@ -69,33 +60,6 @@ class ReportDone(msgspec.Struct, kw_only=True):
     bytes: int
     seconds: float
     archive: Archive | None
-
-
-class Piece(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A part of a packed report, in the stream of `gather_fetch`.
-
-    Attributes:
-        offset: Where it belongs.
-        data: Its bytes, as base64.
-        sha256: In the last one, which is empty: the SHA-256 of all that came before.
-    """
-
-    offset: int
-    data: str
-    sha256: str = ""
-
-
-class _ReportLock(Manipulable):
-    """The manipulation lock of a report, whether there is such a report or not yet."""
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = check_report_name(name)
-
-    def lock_resource(self) -> tuple[str, str]:
-        """Name the resource."""
-        return ("report", self._name)
 
 
 def report_commands(pool: Pool, store: ReportStore) -> CommandRegistry[Any]:
@@ -140,7 +104,7 @@ def report_commands(pool: Pool, store: ReportStore) -> CommandRegistry[Any]:
         async with _collecting(ctx, pool, store, profile, items, destination) as collection:
             await collection.run(_Teller(ctx).tell)
         tally = collection.tally
-        packed = await _pack(ctx, store, destination) if archive else None
+        packed = await pack_report(ctx, store, destination) if archive else None
         return ReportDone(
             name=destination,
             path="" if packed else os.path.join(store.directory, destination),
@@ -150,38 +114,6 @@ def report_commands(pool: Pool, store: ReportStore) -> CommandRegistry[Any]:
             seconds=round(time.monotonic() - started, 3),
             archive=packed,
         )
-
-    @commands.command("gather_pack", role="admin")
-    async def gather_pack(ctx: Context, name: _Name) -> Archive:
-        """Pack a report that is a directory, such as what a cancelled one has left."""
-        async with ctx.manipulate(_ReportLock(name)):
-            return await _pack(ctx, store, name)
-
-    @commands.command("gather_reports", role="admin", record=False)
-    async def gather_reports(ctx: Context) -> list[ReportInfo]:
-        """List the reports on the daemon's machine."""
-        return await in_thread(store.list)
-
-    @commands.command("gather_fetch", role="admin", on_disconnect="cancel")
-    async def gather_fetch(ctx: Context, name: _Name) -> AsyncIterator[Piece]:
-        """Hand over a packed report, piece by piece."""
-        check_report_name(name)
-        descriptor = await in_thread(partial(store.open_archive, name), undo=os.close)
-        sha256, offset = hashlib.sha256(), 0
-        try:
-            while data := await in_thread(partial(os.read, descriptor, _PIECE)):
-                sha256.update(data)
-                yield Piece(offset=offset, data=base64.b64encode(data).decode("ascii"))
-                offset += len(data)
-            yield Piece(offset=offset, data="", sha256=sha256.hexdigest())
-        finally:
-            os.close(descriptor)
-
-    @commands.command("gather_forget", role="admin")
-    async def gather_forget(ctx: Context, name: _Name) -> None:
-        """Remove a report from the daemon's machine."""
-        async with ctx.manipulate(_ReportLock(name)):
-            await in_thread(partial(store.remove, name))
 
     return commands
 
@@ -193,7 +125,7 @@ async def _collecting(
     """Make a report for the time of a block, and end it whatever becomes of the block."""
     settings = pool.profile(profile)
     check_items(items)
-    async with ctx.manipulate(_ReportLock(destination)):
+    async with ctx.manipulate(ReportLock(destination)):
         owner = find_account(settings.user, settings.group)
         head = {
             "report": destination,
@@ -225,13 +157,6 @@ def _tail(tally: Tally) -> dict[str, object]:
         "files": tally.files,
         "bytes": tally.bytes,
     }
-
-
-async def _pack(ctx: Context[Any], store: ReportStore, name: str) -> Archive:
-    await ctx.progress("packing")
-    stop = threading.Event()
-    owner = ctx.peer.uid if ctx.peer.transport == "unix" else None
-    return await in_thread(partial(store.pack, name, stop, owner), stop=stop.set)
 
 
 class _Teller:
