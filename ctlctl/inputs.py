@@ -63,7 +63,7 @@ class Inputs:
 
     def secret(self, prompt: str) -> str | None:
         """Ask for a value that is not shown while it is typed; None if there is nobody to ask."""
-        if sys.stdin is None or not os.isatty(sys.stdin.fileno()):
+        if sys.stdin is None or not sys.stdin.isatty():
             return None
         from getpass import getpass
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["history_path", "holds_secret", "run"]
 
 _MOST_LINES = 2000  # of the history that are kept
-_LEAVING = ("exit", "quit")
+_LEAVING = (["exit"], ["quit"])
 
 
 def run(caller: Caller, words: Sequence[str]) -> int:
@@ -69,28 +69,29 @@ class _Shell:
         while True:
             try:
                 line = read()
+                if not line or line.split()[:1] in _LEAVING:
+                    return status
+                status = self._line(line, status, forget)
             except EOFError:
                 write_line(" ")
                 return status
             except KeyboardInterrupt:
-                complain("", "")  # a line that is not wanted after all
-                continue
-            if not line:
-                return status
-            try:
-                words = split_line(line)
-            except UsageError as error:
-                complain(self._caller.prog, str(error))
-                status = exits.USAGE
-                continue
-            if words and words[0] in _LEAVING:
-                return status
-            if words:
-                if self._is_secret(words):
-                    forget()
-                status = self._run(words)
-                if status == exits.NO_DAEMON:
-                    self._caller.forget_commands()  # the next one may know others
+                complain("", "")  # a line that is not wanted after all, or a stroke too many
+
+    def _line(self, line: str, status: int, forget: Callable[[], None]) -> int:
+        try:
+            words = split_line(line)
+        except UsageError as error:
+            complain(self._caller.prog, str(error))
+            return exits.USAGE
+        if not words:
+            return status
+        if self._is_secret(words):
+            forget()
+        status = self._run(words)
+        if status == exits.NO_DAEMON:
+            self._caller.forget_commands()  # the next one may know others
+        return status
 
     def _is_secret(self, words: list[str]) -> bool:
         if len(words) == 1:

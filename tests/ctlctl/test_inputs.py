@@ -13,14 +13,6 @@ from ctlctl.exits import UsageError
 from ctlctl.inputs import Inputs
 
 
-class Stdin(io.TextIOWrapper):
-    def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data))
-
-    def fileno(self) -> int:
-        return os.open("/dev/null", os.O_RDONLY)
-
-
 def test_a_word_is_itself(tmp_path: Path) -> None:
     for word in ("x", "", "@", "a@b", "--"):
         assert Inputs().value(word) == word
@@ -56,7 +48,7 @@ def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_standard_input_is_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", Stdin(b"long\ntext\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"long\ntext\n")))
     inputs = Inputs()
     assert inputs.value("-") == "long\ntext"
     for again in (inputs.value, inputs.file):
@@ -86,3 +78,20 @@ def test_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Inputs().variable("CTLD_TEST_SECRET") == "s3"
     with pytest.raises(UsageError, match="there is no environment variable NOPE_NOPE"):
         Inputs().variable("NOPE_NOPE")
+
+
+@pytest.mark.parametrize("typed", ["s3", None])
+def test_what_is_typed_unseen(monkeypatch: pytest.MonkeyPatch, typed: str | None) -> None:
+    def getpass(prompt: str) -> str:
+        assert prompt == "password: "
+        if typed is None:
+            raise EOFError
+        return typed
+
+    monkeypatch.setattr("getpass.getpass", getpass)
+    monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"isatty": lambda self: True})())
+    if typed is None:
+        with pytest.raises(UsageError, match="nothing was typed"):
+            Inputs().secret("password: ")
+    else:
+        assert Inputs().secret("password: ") == typed
