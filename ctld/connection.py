@@ -9,17 +9,18 @@ stops being read; a peer that is gone is noticed even then.
 import asyncio
 import logging
 import socket
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from ctld.budget import UNIT, InputBudget
 from ctld.errors import RemoteProtocolError
 from ctld.hangup import HangupWatch
 from ctld.limits import Limits
 from ctld.patience import Patience
+from ctld.receiver import Receiver
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Codec
-from ctld.wire.messages import Incoming, Outgoing, RequestId
+from ctld.wire.messages import Outgoing, RequestId
 
-__all__ = ["Connection", "Receiver"]
+__all__ = ["Connection"]
 
 logger = logging.getLogger("ctld.connection")
 
@@ -28,28 +29,8 @@ logger = logging.getLogger("ctld.connection")
 _FLUSH_AT: Final = 64 * 1024
 
 
-class Receiver(Protocol):
-    """Who gets the events of a connection."""
-
-    def on_event(self, event: Incoming) -> None:
-        """Take an event; must not block."""
-        ...
-
-    def on_end_of_input(self) -> None:
-        """The peer sends no more; it may still read."""
-        ...
-
-    def on_protocol_error(self, error: RemoteProtocolError) -> None:
-        """The peer broke the rules so that nothing more can be understood."""
-        ...
-
-    def on_vanished(self) -> None:
-        """The peer is gone: nobody reads any more what is sent; told once."""
-        ...
-
-    def on_drained(self) -> None:
-        """The peer has read what was piled up for it."""
-        ...
+# One read may bring a hundred thousand lines of two bytes; the loop has others to serve.
+_EVENTS_PER_TURN: Final = 1024
 
 
 class Connection(asyncio.Protocol):
@@ -69,6 +50,7 @@ class Connection(asyncio.Protocol):
         input_ended: Whether the peer sends no more.
         congested: Whether the peer's unread output exceeds the high-water mark.
         patience: How long a peer that takes or gives nothing is waited for.
+        backlog: Whether some of what was read is still to be understood, in a later turn of the loop.
         queued: Bytes of requests that were read and not finished yet; the conversation counts.
     """
 
@@ -87,6 +69,7 @@ class Connection(asyncio.Protocol):
         "_units",
         "_watch",
         "_watching",
+        "backlog",
         "codec",
         "congested",
         "gone",
@@ -110,6 +93,7 @@ class Connection(asyncio.Protocol):
         self.sock = sock
         self.kind = transport_kind
         self.codec = codec
+        self.backlog = False
         self.congested = False
         self.gone = False
         self.lost = False
@@ -316,11 +300,12 @@ class Connection(asyncio.Protocol):
         return self.patience.tick(now, waiting=self.unread_output, holding=holding, idle=idle)
 
     def _pull(self) -> None:
-        """Hand on what the bytes mean, as far as they are understood."""
+        """Hand on what the bytes mean, as far as they are understood, and not too much in one turn."""
         receiver = self._receiver
         next_event = self.codec.next_event
-        if receiver is None:
+        if receiver is None or self.backlog:
             return
+        left = _EVENTS_PER_TURN
         try:
             while not self._held:
                 event = next_event()
@@ -330,12 +315,26 @@ class Connection(asyncio.Protocol):
                     receiver.on_end_of_input()
                     break
                 receiver.on_event(event)
+                left -= 1
+                if not left:
+                    self.backlog = True
+                    self._loop.call_soon(self._go_on)
+                    break
         except RemoteProtocolError as exc:
             logger.info("! %s", exc)
             self._discarding = True
             receiver.on_protocol_error(exc)
-        if self.queued + self.codec.pending >= UNIT or self._units or self._held:
+        if self.queued + self.codec.pending >= UNIT or self._units or self._held or self.backlog:
             self._regulate()
+
+    def _go_on(self) -> None:
+        """Understand more of what was read in an earlier turn."""
+        self.backlog = False
+        self._pull()
+        if not self.backlog:
+            self._regulate()
+            if self.lost and self._receiver is not None:
+                self._receiver.on_end_of_input()
 
     def _regulate(self) -> None:
         """Stop or go on reading, by how much has been read and not served."""
@@ -346,7 +345,7 @@ class Connection(asyncio.Protocol):
         if units != self._units:
             change, self._units = units - self._units, units
             self._budget.change(change)
-        if self._held or held > self._limits.max_queued_per_connection:
+        if self._held or self.backlog or held > self._limits.max_queued_per_connection:
             self._pause_reading()
         elif self._units and self._budget.exhausted:
             self._budget.wait(self, self._regulate)

@@ -178,7 +178,8 @@ class Conversation:
 
     def _is_over(self) -> bool:
         """Tell whether nothing is outstanding, and nothing more will come."""
-        return (self._ended or self._stopping) and not self._by_id and not self._refused
+        outstanding = self._by_id or self._refused or self.connection.backlog
+        return (self._ended or self._stopping) and not outstanding
 
     async def _serve_beside(self, exchange: Exchange) -> None:
         """Serve one request with an id, in a task of its own."""

@@ -378,3 +378,39 @@ async def test_bad_lines_are_events(setups: Any) -> None:
 
 async def test_descriptors_of_these_tests_are_real(setups: Any) -> None:
     assert os.fstat(setups().connection.sock.fileno())
+
+
+async def test_one_read_of_many_lines_is_understood_in_several_turns(setups: Any) -> None:
+    setup = setups()
+    setup.connection.data_received(b"x\n" * 5000)
+    assert len(setup.receiver.told) == 1024
+    assert setup.connection.backlog
+    assert not setup.transport.reading
+    turns = 0
+    while setup.connection.backlog:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 4
+    assert len(setup.receiver.told) == 5000
+    assert setup.transport.reading
+
+
+async def test_a_peer_that_leaves_during_that_is_understood_to_its_end(setups: Any) -> None:
+    setup = setups()
+    setup.connection.data_received(b"x\n" * 3000 + b'{"cmd":"last"}')
+    setup.connection.eof_received()
+    setup.connection.connection_lost(None)
+    await until(lambda: not setup.connection.backlog)
+    told = [event for event in setup.receiver.told if isinstance(event, Invalid | Request)]
+    assert len(told) == 3001
+    assert setup.receiver.told[-1] == "end"
+
+
+async def test_hold_strikes_in_the_midst_of_many_lines(setups: Any) -> None:
+    setup = setups()
+    setup.receiver.hold_at = "console"
+    rest = b"raw bytes\n" * 3000
+    setup.connection.data_received(b'{"cmd":"ping"}\n' * 2000 + b'{"cmd":"console"}\n' + rest)
+    await until(lambda: not setup.connection.backlog)
+    assert [event.cmd for event in setup.receiver.told].count("console") == 1
+    assert setup.connection.codec.trailing_data() == rest
