@@ -111,10 +111,10 @@ class Manifest:
 
     def add(self, entry: ItemEntry) -> None:
         """Write an entry; one for which there is no room is only counted."""
-        line = (b"\n" if self._first else b",\n") + msgspec.json.encode(entry)
+        data = msgspec.json.encode(entry)
         with self._lock:
             try:
-                self._write(line)
+                self._write((b"\n" if self._first else b",\n") + data)
             except OSError:
                 self._omitted += 1
             else:

@@ -1,9 +1,13 @@
 """Programs that stand in for a worker and misbehave, and waiting for processes without blocking the loop."""
 
 import asyncio
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from ctld.gatherer.restarts import Patience
 
@@ -35,3 +39,24 @@ async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+def usable_interpreter() -> str:
+    """An interpreter that nobody may run."""
+    if os.geteuid():
+        pytest.skip("only root may become somebody else")
+    repository = Path(__file__).parents[2]
+    for path in [*repository.parents, repository]:
+        if not path.stat().st_mode & 0o001:
+            pytest.skip("the checkout is out of reach for other users")
+    for name in (
+        "/usr/bin/python3.13",
+        "/usr/bin/python3.12",
+        "/usr/bin/python3.11",
+        "/usr/local/bin/python3",
+        "/usr/bin/python3",
+    ):
+        check = "import sys; sys.exit(sys.version_info < (3, 11))"
+        if os.path.exists(name) and not subprocess.run([name, "-IS", "-c", check], user="nobody").returncode:
+            return name
+    pytest.skip("no interpreter that another user may run")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,3 +100,21 @@ def test_closing_twice(folder: int) -> None:
     manifest = Manifest(folder, {})
     manifest.close()
     manifest.close()
+
+
+def test_entries_from_many_threads(folder: int, tmp_path: Path) -> None:
+    manifest = Manifest(folder, {})
+    barrier = threading.Barrier(8)
+
+    def add(index: int) -> None:
+        barrier.wait()
+        manifest.add(entry(index))
+
+    threads = [threading.Thread(target=add, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    manifest.finish({})
+    items = json.loads((tmp_path / "manifest.json").read_bytes())["items"]
+    assert sorted(item["item"] for item in items) == list(range(8))

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from ctld.gatherer.process import WorkerFailed, WorkerProcess
 from ctld.gatherer.profile import Profile
 from ctld.gatherer.replies import Answer, Executed, exec_request, glob_request, noop_request, ping_request
 from ctld.gatherer.restarts import Patience
-from tests.gatherer.actors import QUICK, actor, eventually
+from tests.gatherer.actors import QUICK, actor, eventually, usable_interpreter
 from tests.gatherer.driver import alive
 
 ETC = Answer((b"/etc",))
@@ -363,27 +362,6 @@ async def test_a_worker_of_another_user(tmp_path: Path) -> None:
         assert Path(f"/proc/{worker.pid}").stat().st_uid == 65534
         denied = await worker.ask(exec_request(b"cat /etc/shadow"))
         assert denied.value.status == 1
-
-
-def usable_interpreter() -> str:
-    """An interpreter that nobody may run."""
-    if os.geteuid():
-        pytest.skip("only root may become somebody else")
-    repository = Path(__file__).parents[2]
-    for path in [*repository.parents, repository]:
-        if not path.stat().st_mode & 0o001:
-            pytest.skip("the checkout is out of reach for other users")
-    for name in (
-        "/usr/bin/python3.13",
-        "/usr/bin/python3.12",
-        "/usr/bin/python3.11",
-        "/usr/local/bin/python3",
-        "/usr/bin/python3",
-    ):
-        check = "import sys; sys.exit(sys.version_info < (3, 11))"
-        if os.path.exists(name) and not subprocess.run([name, "-IS", "-c", check], user="nobody").returncode:
-            return name
-    pytest.skip("no interpreter that another user may run")
 
 
 async def test_without_the_right_to_become_somebody_else(tmp_path: Path) -> None:
