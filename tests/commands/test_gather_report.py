@@ -393,7 +393,7 @@ async def test_copies_without_a_report(folder: Path) -> None:
         assert [(row["outcome"], row["detail"]) for row in missing] == [("FAIL", "ENOENT")]
         with pytest.raises(InvalidOptions, match="exactly one of"):
             await client.call("gather_copy", {"profile": "p", "destination": "e"})
-        with pytest.raises(CommandFailed, match="line break|NUL|newline|carry"):
+        with pytest.raises(CommandFailed, match=r"line break|NUL|newline|carry"):
             await client.call("gather_copy", {**opts, "source": "/a\nb", "destination": "f"})
 
 

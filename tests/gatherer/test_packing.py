@@ -83,7 +83,7 @@ def test_a_report_that_is_a_link(parent: int, tmp_path: Path) -> None:
 
 def test_an_archive_is_never_replaced(parent: int, tmp_path: Path) -> None:
     (tmp_path / "r.tar.xz").write_text("precious")
-    with pytest.raises(CommandFailed, match="there is an archive 'r.tar.xz' already"):
+    with pytest.raises(CommandFailed, match=r"there is an archive 'r\.tar\.xz' already"):
         packed(parent, tmp_path)
     assert (tmp_path / "r.tar.xz").read_text() == "precious"
     assert sorted(os.listdir(tmp_path)) == ["r", "r.tar.xz"]

@@ -1,0 +1,211 @@
+"""`ctlctl gather report`: a file that is complete, or none."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctlctl.exits import UsageError
+from ctlctl.gather_report import read_spec
+from ctld.commands.gather import gather_commands
+from ctld.gatherer.pool import Pool
+from ctld.gatherer.profile import Profile
+from ctld.gatherer.report_store import ReportStore
+from tests.gatherer.actors import QUICK, eventually
+from tests.native import serving
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Not tmp_path: the path of a UNIX socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ctld-") as name:
+        yield Path(name)
+
+
+class Shell:
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder = folder
+        self._address = address
+
+    async def start(self, *argv: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "ctlctl",
+            "-s",
+            self._address,
+            *argv,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    async def run(self, *argv: str) -> tuple[int, str, str]:
+        return await ended(await self.start(*argv))
+
+    def spec(self, text: str) -> str:
+        (self.folder / "spec.toml").write_text(text)
+        return "spec.toml"
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int, str, str]:
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def shell_in(folder: Path) -> AsyncIterator[Shell]:
+    async with (
+        Pool({"p": Profile()}, QUICK) as pool,
+        serving(folder, gather_commands(pool, ReportStore(folder / "reports"))) as served,
+    ):
+        yield Shell(folder, f"unix:{served.path}")
+
+
+def left(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) - {"s", "s.lock", "spec.toml", "reports"}
+
+
+SPEC = """
+profile = "p"
+[[items]]
+exec = "uname -a"
+[[items]]
+copy = "/proc/version"
+[[items]]
+copy = "/no/such/file"
+"""
+
+
+async def test_a_report(folder: Path) -> None:
+    async with shell_in(folder) as shell:
+        status, out, err = await shell.run("gather", "report", shell.spec(SPEC), "-o", "out.tar.xz")
+        assert (status, out.partition(" files, ")[0]) == (0, "out.tar.xz: 2")
+        assert "1 item failed: see manifest.json" in err
+        assert "fetching" in err
+        with tarfile.open(folder / "out.tar.xz") as tar:
+            top = tar.getnames()[0]
+            manifest = tar.extractfile(f"{top}/manifest.json")
+            assert manifest is not None
+            assert json.load(manifest)["complete"] is True
+            assert f"{top}/files/proc/version" in tar.getnames()
+        assert os.listdir(folder / "reports") == []
+        assert left(folder) == {"out.tar.xz"}
+        assert (folder / "out.tar.xz").stat().st_mode & 0o777 == 0o600
+
+
+async def test_as_json_and_quietly_over_an_old_file(folder: Path) -> None:
+    (folder / "out.tar.xz").write_text("old")
+    async with shell_in(folder) as shell:
+        words = ("gather", "report", "--output=out.tar.xz", shell.spec(SPEC), "--json", "--quiet")
+        status, out, err = await shell.run(*words)
+    assert status == 0
+    done: dict[str, Any] = json.loads(out)
+    assert (done["output"], done["files"], done["outcomes"]) == ("out.tar.xz", 2, {"failed": 1, "ok": 2})
+    assert done["archive"]["bytes"] == (folder / "out.tar.xz").stat().st_size
+    assert err == ""
+
+
+async def test_ctrl_c_fetches_what_there_is(folder: Path) -> None:
+    marker = folder / "reports/begun"
+    async with shell_in(folder) as shell:
+        spec = shell.spec(
+            f'profile = "p"\n[[items]]\ncopy = "/proc/version"\n[[items]]\nexec = "touch {marker}; sleep 1000"\n'
+        )
+        process = await shell.start("gather", "report", spec, "-o", "out.tar.xz")
+        await eventually(marker.exists)
+        process.send_signal(signal.SIGINT)
+        status, out, err = await ended(process)
+        assert status == 6, err
+        assert out.startswith("out.tar.xz: ")
+        assert "what was collected until then is fetched" in err
+        with tarfile.open(folder / "out.tar.xz") as tar:
+            top = tar.getnames()[0]
+            manifest = tar.extractfile(f"{top}/manifest.json")
+            assert manifest is not None
+            read = json.load(manifest)
+        assert read["complete"] is False
+        assert {item["outcome"] for item in read["items"]} <= {"ok", "cancelled"}
+        assert os.listdir(folder / "reports") == ["begun"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("spec.toml", "-o"), "-o needs the name of a file"),
+        (("-o", "x"), "usage: gather report SPEC -o FILE"),
+        (("spec.toml", "other.toml", "-o", "x"), "usage: gather report"),
+        (("spec.toml", "--color", "-o", "x"), "usage: gather report"),
+        (("none.toml", "-o", "x"), "cannot read none.toml: No such file or directory"),
+    ],
+)
+async def test_words_that_make_no_sense(folder: Path, words: tuple[str, ...], complaint: str) -> None:
+    async with shell_in(folder) as shell:
+        shell.spec(SPEC)
+        status, out, err = await shell.run("gather", "report", *words)
+    assert (status, out) == (2, "")
+    assert complaint in err
+    assert left(folder) == set()
+
+
+async def test_what_the_daemon_refuses_leaves_no_file(folder: Path) -> None:
+    async with shell_in(folder) as shell:
+        spec = shell.spec('profile = "none"\n[[items]]\nexec = "true"\n')
+        status, _, err = await shell.run("gather", "report", spec, "-o", "out.tar.xz")
+    assert status == 1
+    assert "there is no gatherer profile 'none'" in err
+    assert left(folder) == set()
+
+
+async def test_a_place_where_nothing_can_be_written_is_told_at_once(folder: Path) -> None:
+    async with shell_in(folder) as shell:
+        status, _, err = await shell.run("gather", "report", shell.spec(SPEC), "-o", "none/out.tar.xz")
+        assert (status, "cannot write none/out.tar.xz: No such file or directory" in err) == (1, True)
+        (folder / "dir").mkdir()
+        status, _, err = await shell.run("gather", "report", "spec.toml", "-o", "dir")
+        assert (status, "cannot write dir: Is a directory" in err) == (1, True)
+    assert left(folder) == {"dir"}
+
+
+async def test_without_a_file_it_is_the_daemons_command(folder: Path) -> None:
+    async with shell_in(folder) as shell:
+        items = '{"items": [{"exec": "true"}]}'
+        words = ("gather", "report", "--profile", "p", "--destination", "mine", "--opts", items)
+        status, _, err = await shell.run(*words)
+    assert status == 0, err
+    assert (folder / "reports/mine/manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("items = []", "profile is missing"),
+        ("profile = 'p'", "items is missing"),
+        ("profile = 1\nitems = []", "profile is missing"),
+        ("profile = 'p'\nitems = []\ndestination = '/'", "there is no such key: destination"),
+        ("profile = ", "cannot read "),
+    ],
+)
+def test_specifications_that_are_none(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "spec.toml").write_text(text)
+    with pytest.raises(UsageError, match=complaint):
+        read_spec(str(tmp_path / "spec.toml"))
+
+
+def test_a_specification_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="cannot read"):
+        read_spec(str(tmp_path / "spec.toml"))
