@@ -59,6 +59,9 @@ _READ_SIZE = 64 * 1024
 # seen by Python only after it, and nobody presses Ctrl-C to wait for the next message.
 _TICK = 1.0
 
+# The same while a cancel waits for room in the socket: the daemon has not read the request yet.
+_SHORT_TICK = 0.02
+
 _NOTHING: Mapping[str, object] = {}
 
 
@@ -281,7 +284,9 @@ class Conversation:
         while True:
             if self._sock is None:
                 raise ConnectionLost(f"this client's connection to {self.address} was closed")
-            remaining = _TICK if give_up is None else min(give_up - time.monotonic(), _TICK)
+            self._cancel_late()
+            tick = _SHORT_TICK if self._cancel_wanted else _TICK
+            remaining = tick if give_up is None else min(give_up - time.monotonic(), tick)
             if remaining <= 0:
                 return False
             try:
@@ -305,6 +310,8 @@ class Conversation:
         try:
             self._sock.settimeout(0)
             self._torn = self._sock.send(line) < len(line)
+        except BlockingIOError:
+            self._cancel_wanted = True  # there is no room yet: `_read()` tries again
         except OSError:
             pass  # it is gone, or reads nothing: then nothing can be asked of it
         finally:

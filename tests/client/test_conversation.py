@@ -474,6 +474,39 @@ def test_a_cancel_while_the_request_is_written_follows_it(conversations: Any, se
     assert got == [size, {"cancel": None}]
 
 
+def test_a_cancel_that_finds_no_room_is_sent_once_there_is_some(conversations: Any, serve: Serve) -> None:
+    """As behind a large request that the daemon has not read yet."""
+    got: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        peer.send(BANNER)
+        got.append(peer.receive()["cmd"])
+        peer.send({"status": True, "progress": "begun"})
+        got.append(peer.receive())
+        peer.send({"status": False, "message": "stopped", "code": "cancelled"})
+
+    conversation = conversations(serve(script))
+    news = conversation.run("x")
+    assert next(news)[0] == "progress"
+    refusals = [BlockingIOError(), BlockingIOError()]
+
+    class Full:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def send(self, data: bytes) -> int:
+            if refusals:
+                raise refusals.pop()
+            return int(real.send(data))
+
+    real, conversation._sock = conversation._sock, Full()
+    assert conversation.cancel()
+    with pytest.raises(Cancelled):
+        next(news)
+    assert got == ["x", {"cancel": None}]
+    assert not refusals
+
+
 def test_a_cancel_before_the_request_is_written_follows_it(conversations: Any, serve: Serve) -> None:
     """As from a signal handler that strikes between two lines."""
     got: list[Any] = []
