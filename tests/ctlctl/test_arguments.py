@@ -77,3 +77,35 @@ def test_the_module_is_light() -> None:
     added = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     ours = {"__future__", "ctlctl", "ctlctl.arguments", "ctlctl.exits", "ctld", "ctld.errors", "ctld.version"}
     assert set(added) <= ours
+
+
+def test_options_about_output_and_behaviour() -> None:
+    argv = ["--json-seq", "--quiet", "--detach", "--columns", "a,,b.c", "--sort=-a,b", "--watch", "x", "y"]
+    arguments = parse_arguments(argv)
+    assert (arguments.json_seq, arguments.quiet, arguments.detach, arguments.json) == (True, True, True, False)
+    assert (arguments.columns, arguments.sort, arguments.watch) == (["a", "b.c"], ["-a", "b"], 2.0)
+    assert (arguments.words, arguments.literal) == (["x", "y"], False)
+    assert parse_arguments(["-q", "--", "help"]).literal
+    assert parse_arguments(["--watch=0.5", "x"]).watch == 0.5
+    assert parse_arguments(["--watch=0.0001", "x"]).watch == 0.1, "more often nobody can read"
+
+
+def test_options_after_the_command() -> None:
+    arguments = parse_arguments(["x"])
+    rest = ["further", "5"]
+    assert arguments.take("--timeout", rest)
+    assert (arguments.timeout, rest) == (5.0, ["further"])
+    assert arguments.take("--watch", rest)
+    assert arguments.take("--sort=a", rest)
+    for word in ("--socket", "-s", "-q", "--tls-ca", "--help", "--nope"):
+        assert not arguments.take(word, rest)
+    assert rest == ["further"]
+    with pytest.raises(UsageError, match="--columns needs a value"):
+        arguments.take("--columns", [])
+
+
+def test_a_copy_is_another_one() -> None:
+    arguments = parse_arguments(["--json", "x"])
+    copy = arguments.copy()
+    copy.json = False
+    assert (arguments.json, copy.words) == (True, ["x"])

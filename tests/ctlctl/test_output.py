@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctlctl.output import error_line, json_line, neutral, one_line, plain, progress_line
+from ctlctl.output import (
+    complain,
+    error_line,
+    is_terminal,
+    json_line,
+    neutral,
+    one_line,
+    plain,
+    progress_line,
+    write_line,
+)
 from ctld.client import Update
 from ctld.errors import CtldError, Denied, InternalError
 
@@ -98,3 +108,32 @@ def test_progress(message: dict[str, Any], line: str) -> None:
 )
 def test_errors_are_one_line(error: CtldError, line: str) -> None:
     assert error_line(error) == line
+
+
+def test_progress_in_bytes_is_read_by_people() -> None:
+    update = Update({"progress": "x", "current": 1536, "total": 3 * 1024**2, "unit": "bytes"})
+    assert progress_line(update) == "x [1.5 KiB/3.0 MiB]"
+    assert progress_line(Update({"progress": "x", "current": 5, "unit": "bytes"})) == "x [5 B]"
+    assert progress_line(Update({"progress": "", "current": 1e6, "total": 1e9})) == "[1000000/1000000000]"
+
+
+@pytest.mark.parametrize(("term", "yes"), [("xterm", True), ("dumb", False), ("", False), (None, False)])
+def test_a_terminal_is_one_that_understands_more_than_lines(
+    monkeypatch: pytest.MonkeyPatch, term: str | None, yes: bool
+) -> None:
+    monkeypatch.delenv("TERM", raising=False)
+    if term is not None:
+        monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("os.isatty", lambda fd: True)
+    assert is_terminal(1) == yes
+    monkeypatch.setattr("sys.stdout", None)
+    assert not is_terminal(1), "its number may be that of something else by now"
+
+
+def test_nothing_is_written_where_nothing_is_to_be_said(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    write_line("")
+    monkeypatch.setattr("sys.stdout", None)
+    write_line("x")
+    monkeypatch.setattr("sys.stderr", None)
+    complain("x", "y")
+    assert capfd.readouterr() == ("", "")

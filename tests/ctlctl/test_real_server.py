@@ -136,3 +136,82 @@ async def test_what_others_see_of_it(shell: Shell) -> None:
     os.kill(process.pid, signal.SIGINT)
     await process.communicate()
     assert process.returncode == 6
+
+
+# -- the framework's own daemon has what the rest of ctlctl needs
+
+
+@commands.command("stubborn", role="operate")
+async def stubborn(ctx: ctld.Context, release: str) -> str:
+    """Cannot be cancelled before a file is there."""
+    async with ctx.shield():
+        await ctx.progress("started")
+        while not Path(release).exists():
+            await asyncio.sleep(0.01)
+    return "released"
+
+
+async def test_b16_the_second_ctrl_c_leaves_the_operation_running(shell: Shell, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    process = await shell.start("stubborn", str(release))
+    assert process.stderr is not None
+    assert await process.stderr.readline() == b"started\n"
+    process.send_signal(signal.SIGINT)
+    assert b"cancelling; press Ctrl-C again to leave it running" in await process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (6, b"")
+    said = err.decode().strip()
+    assert said.startswith("ctlctl: left it running: ctlctl op watch ")
+    _, running, _ = await shell("op", "list", "--columns", "id,command,state", "--json")
+    assert {"id": said.rpartition(" ")[2], "command": "stubborn", "state": "running"} in json.loads(running)
+    release.touch()
+
+
+async def test_b23_detach_and_watch(shell: Shell, tmp_path: Path) -> None:
+    status, out, err = await shell("backup", "start", "ct1", "--chunks", "2", "--detach")
+    operation = out.strip()
+    assert (status, err) == (0, f"ctlctl: it runs on: ctlctl op watch {operation}\n")
+    status, out, err = await shell("op", "watch", operation)
+    assert (status, err) == (0, "copied 1 [1/2 chunks]\ncopied 2 [2/2 chunks]\n")
+    assert out.splitlines()[:2] == ["name    ct1", "chunks  2"]
+    status, out, _ = await shell("op", "wait", operation, "--json", "--columns", "chunks")
+    assert (status, json.loads(out)) == (0, {"chunks": 2})
+
+
+async def test_the_list_and_the_help(shell: Shell) -> None:
+    status, out, err = await shell()
+    assert (status, err) == (0, "")
+    assert "  backup start                Copy a container to the backup pool." in out.splitlines()
+    status, out, _ = await shell("backup", "start", "--help")
+    assert out.startswith("usage: ctlctl backup start NAME [--option VALUE]...\n\nCopy a container")
+    status, _, err = await shell("backp", "start", "x")
+    assert (status, err) == (2, "ctlctl: this daemon has no command 'backp start x'; did you mean 'backup start'?\n")
+
+
+async def test_n6_monitor(shell: Shell) -> None:
+    process = await shell.start("monitor", "management", "state=done", "cmd=backup_start", "--json-seq")
+    assert process.stdout is not None
+    while True:
+        _, out, _ = await shell("--json", "status")
+        if json.loads(out)["events"]["subscribers"]:
+            break
+    await shell("backup", "start", "ct1")
+    event = json.loads(await process.stdout.readline())
+    assert (event["type"], event["opts"]["cmd"]) == ("management", "backup_start")
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    assert process.returncode == 0
+
+
+async def test_policy_and_locks(shell: Shell) -> None:
+    status, out, _ = await shell("policy")
+    assert status == 0
+    assert "backup start" in out
+    assert await shell("lock", "graph") == (0, "no lock is held\n", "")
+
+
+async def test_completion_with_the_daemons_own_values(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTLD_COMPLETE_TIMEOUT", "20")
+    status, out, _ = await shell("__complete", "fish", "can", "i", "backup")
+    assert (status, out) == (0, "backup_start\tCopy a container to the backup pool.\n")

@@ -51,3 +51,9 @@ def test_what_is_quoted_comes_back(words: list[str]) -> None:
 @given(st.text())
 def test_no_line_is_too_odd(line: str) -> None:
     split_open_line(line)
+
+
+def test_a_line_without_a_word() -> None:
+    assert split_open_line("") == ([], "")
+    assert split_open_line("# x") == ([], "")
+    assert split_open_line("ctlctl") == ([], "")
