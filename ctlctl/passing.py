@@ -100,17 +100,8 @@ class _Exchange:
 
 def _send_descriptors(sock: _socket.socket) -> None:
     for fd in (0, 1, 2):
-        extra = -1
-        try:
-            os.fstat(fd)
-        except OSError:  # it was closed by whoever started us
-            fd = extra = os.open(os.devnull, os.O_RDWR)
-        try:
-            # One per message, as every server of this protocol takes them.
-            sock.sendmsg([b"\0"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))])
-        finally:
-            if extra >= 0:
-                os.close(extra)
+        # One per message, as every server of this protocol takes them.
+        sock.sendmsg([b"\0"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))])
 
 
 class _Signals:

@@ -36,6 +36,7 @@ def run_session(caller: Caller, command: str, words: Sequence[str]) -> int:
     Raises:
         CtldError: It did not work.
     """
+    _fill_standard_streams()
     arguments = parse_session_arguments(command, words)
     arguments.opts["cli"] = command_line(caller.prog, arguments.shown)
     address = caller.conversation.address
@@ -55,6 +56,15 @@ def run_session(caller: Caller, command: str, words: Sequence[str]) -> int:
             raise
         complain(caller.prog, error_line(error))
         return NO_PROGRAM
+
+
+def _fill_standard_streams() -> None:
+    """Open what whoever started us had closed, or the connection would get such a number, and be passed on."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _relay(arguments: SessionArguments, address: Address, caller: Caller) -> int:

@@ -9,6 +9,7 @@ import msgspec
 from ctld.commands.context import Context
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
+from ctld.secret import Secret
 from ctld.sessions.viewers import signal_number
 
 __all__ = ["ProgramEnd", "SessionInfo", "session_commands"]
@@ -67,12 +68,13 @@ def session_commands() -> CommandRegistry[Any]:
     async def exec(
         ctx: Context,
         cmd: _Cmd,
-        env: Annotated[dict[str, str] | None, Option("variables to add to its environment")] = None,
+        env: Annotated[dict[str, Secret] | None, Option("variables to add to its environment")] = None,
         cwd: Annotated[str | None, Option("the directory to start in")] = None,
         user: Annotated[str | None, Option("whom it runs as")] = None,
     ) -> ProgramEnd:
         """Run a program, on the client's descriptors or as frames, and tell its exit status."""
-        return ProgramEnd(await ctx.exec(cmd, env=env, cwd=cwd, user=user))
+        variables = {name: value.reveal() for name, value in (env or {}).items()}
+        return ProgramEnd(await ctx.exec(cmd, env=variables, cwd=cwd, user=user))
 
     @commands.command("console", role="admin", session=True)
     async def console(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-from ctld.errors import BadRequest, Cancelled, CommandFailed, RemoteProtocolError
+from ctld.errors import BadRequest, Busy, Cancelled, CommandFailed, RemoteProtocolError
 from ctld.sessions.console import ConsoleViewer
 from ctld.sessions.descriptors import PipeWatch
 from ctld.sessions.launching import start_program
@@ -99,6 +99,8 @@ async def view_session(
     Raises:
         CommandFailed: The session was made to end, or the client let go.
     """
+    if session.starting:
+        raise Busy(f"session {session.id} is only just starting")
     stream = await take_over(io, session.id)
     if may_type and (wanted.rows, wanted.cols) != (24, 80):
         session.resize(wanted.rows, wanted.cols)

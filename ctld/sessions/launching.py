@@ -1,8 +1,10 @@
 """From what a client asks for to a running program: environment, terminal or pipes."""
 
 import os
+import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ctld.processes import PIPE, Spawn, find_account, open_terminal
@@ -83,13 +85,12 @@ async def start_program(
         variables = environment(env, user=user, tty=session.tty)
         terminal = None
         stdin, stdout, stderr = fds or (PIPE, PIPE, PIPE)
+        spec = Spawn(argv=session.argv, env=variables, cwd=cwd, user=user, death_signal=signal.SIGHUP)
         if session.tty and fds is None:
             terminal = open_terminal(rows, cols)
             undo.callback(terminal.close)
-            spec = Spawn(argv=session.argv, env=variables, cwd=cwd, user=user, terminal=terminal)
+            spec = replace(spec, terminal=terminal)
         else:
-            spec = Spawn(
-                argv=session.argv, env=variables, cwd=cwd, user=user, stdin=stdin, stdout=stdout, stderr=stderr
-            )
+            spec = replace(spec, stdin=stdin, stdout=stdout, stderr=stderr)
         await session.start(spec, terminal)
         undo.pop_all()

@@ -1,0 +1,350 @@
+"""`ctlctl exec`, `console` and `session attach` as processes: pipes, files, signals, and a person in tmux."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ctld.client import Client
+from tests.examples.conftest import folder, start  # noqa: F401 - fixtures
+from tests.frames_client import alive
+
+ROOT = Path(__file__).parents[2]
+DAEMON = """
+import sys, ctld
+async def main():
+    server = ctld.Server(listen=[f"unix:{sys.argv[1]}"], limits=ctld.Limits(session_grace=0.3))
+    async with server:
+        tcp = await server.listen(ctld.Listen(address="tcp:127.0.0.1:0", role="admin"))
+        open(sys.argv[1] + ".tcp", "w").write(tcp.address)
+        await server.serve_forever()
+ctld.run(main())
+"""
+
+
+@pytest.fixture
+def socket(folder, start):  # noqa: F811 - fixtures
+    script = folder / "daemon.py"
+    script.write_text(DAEMON)
+    with start(script, folder / "s"):
+        yield f"{folder}/s"
+
+
+@pytest.fixture
+def tcp(socket):
+    return Path(f"{socket}.tcp").read_text()
+
+
+@pytest.fixture
+def admin(socket):
+    with Client(f"unix:{socket}") as client:
+        yield client
+
+
+def command(address: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", "ctlctl", "-s", address, *words]
+
+
+def ctlctl(address: str, *words: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command(address, *words), capture_output=True, cwd=ROOT, timeout=30, **options)
+
+
+@contextlib.contextmanager
+def running(address: str, *words: str):
+    process = subprocess.Popen(
+        command(address, *words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def sessions(admin) -> list[dict]:
+    return [one for one in admin.call("session_list") if one["state"] != "ended"]
+
+
+def wait_for(condition) -> None:
+    give_up = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def address(request, socket, tcp):
+    return socket if request.param == "unix" else tcp
+
+
+class TestExec:
+    def test_streams_and_status(self, address):
+        done = ctlctl(address, "exec", "--", "sh", "-c", "cat; echo err >&2; exit 3", input=b"in")
+        assert (done.returncode, done.stdout, done.stderr) == (3, b"in", b"err\n")
+
+    def test_variables_and_directory(self, address):
+        done = ctlctl(address, "exec", "-e", "A=1", "-C", "/usr", "--", "sh", "-c", "echo $A; pwd")
+        assert done.stdout == b"1\n/usr\n"
+
+    def test_a_missing_program_is_127(self, address):
+        done = ctlctl(address, "exec", "/no/such/thing")
+        assert done.returncode == 127
+        assert done.stderr == b"ctlctl: cannot start '/no/such/thing': no such program\n"
+
+    def test_death_by_signal_is_128_and_the_number(self, address):
+        assert ctlctl(address, "exec", "sh", "-c", "kill -TERM $$").returncode == 143
+
+    def test_large_streams(self, address):
+        data = os.urandom(3_000_000)
+        done = ctlctl(address, "exec", "cat", input=data)
+        assert (done.returncode, done.stdout) == (0, data)
+
+    def test_an_input_that_is_never_read(self, address):
+        assert ctlctl(address, "exec", "true", input=b"x" * 3_000_000).returncode == 0
+
+    def test_a_reader_that_leaves_ends_it_as_a_shell_expects(self, address, admin):
+        with running(address, "exec", "yes") as process:
+            process.stdout.readline()
+            process.stdout.close()
+            assert process.wait(20) == 141
+            wait_for(lambda: not sessions(admin))
+            process.stdout = None  # there is nothing left to communicate
+
+    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+    def test_signals_are_forwarded(self, address, name):
+        short = name.removeprefix("SIG")
+        with running(
+            address, "exec", "sh", "-c", f"trap 'echo got; exit 9' {short}; echo ready; while :; do sleep 0.01; done"
+        ) as process:
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(getattr(signal, name))
+            assert process.stdout.readline() == b"got\n"
+            assert process.wait(20) == 9
+
+    def test_the_death_of_ctlctl_hangs_the_program_up(self, address, admin):
+        with running(address, "exec", "sleep", "60") as process:
+            wait_for(lambda: sessions(admin))
+            process.kill()
+            wait_for(lambda: not sessions(admin))
+
+    def test_the_death_of_the_daemon_is_told(self, folder, start):  # noqa: F811 - fixtures
+        script = folder / "daemon.py"
+        script.write_text(DAEMON)
+        path, told = f"{folder}/s", False
+        with (  # noqa: PT012 - the fixture says that a daemon that was killed has not ended well
+            pytest.raises(AssertionError),
+            start(script, path) as daemon,
+            running(path, "exec", "sh", "-c", "echo $$; exec sleep 60") as process,
+        ):
+            pid = int(process.stdout.readline())
+            daemon.kill()
+            assert process.wait(20) == 7
+            assert b"closed the connection before the program ended" in process.stderr.read()
+            wait_for(lambda: not alive(pid))  # nothing stays behind, whoever dies first
+            told = True
+        assert told
+
+    def test_a_program_is_stopped_and_continued_with_ctlctl(self, socket, admin):
+        def state(pid: int) -> str:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+        with running(socket, "exec", "sh", "-c", "echo ready; read x; echo $x") as process:
+            assert process.stdout.readline() == b"ready\n"
+            pid = sessions(admin)[0]["pid"]
+            process.send_signal(signal.SIGTSTP)
+            wait_for(lambda: state(pid) == state(process.pid) == "T")
+            process.send_signal(signal.SIGCONT)
+            out, _ = process.communicate(b"on\n", timeout=20)
+            assert out == b"on\n"
+
+    def test_closed_descriptors(self, socket):
+        done = subprocess.run(
+            ["sh", "-c", f"{' '.join(command(socket, 'exec', 'cat'))} <&- 2>&-"],
+            capture_output=True,
+            cwd=ROOT,
+            timeout=30,
+        )
+        assert (done.returncode, done.stdout) == (0, b"")
+
+    def test_the_history_has_no_values_of_variables(self, socket, admin):
+        ctlctl(socket, "exec", "-e", "TOKEN=s3cret", "true")
+        assert "s3cret" not in str(admin.call("history_list"))
+        assert "s3cret" not in str(admin.call("event_list"))
+
+    def test_t_needs_a_terminal(self, address):
+        done = ctlctl(address, "exec", "-t", "true", input=b"")
+        assert done.returncode == 2
+        assert b"is no terminal" in done.stderr
+
+    def test_usage(self, socket):
+        assert ctlctl(socket, "exec").returncode == 2
+        assert b"un a program where the daemon runs" in ctlctl(socket, "help", "exec").stdout
+
+
+class TestManagement:
+    def test_list_signal_and_kill(self, socket, admin):
+        with running(socket, "exec", "sleep", "60") as process:
+            wait_for(lambda: [one["state"] for one in sessions(admin)] == ["attached"])
+            session = sessions(admin)[0]["id"]
+            assert session.encode() in ctlctl(socket, "session", "list").stdout
+            assert ctlctl(socket, "session", "signal", session, "TERM").returncode == 0
+            assert process.wait(20) == 143
+        with running(socket, "exec", "sleep", "60") as process:
+            wait_for(lambda: [one["state"] for one in sessions(admin)] == ["attached"])
+            assert ctlctl(socket, "session", "kill", sessions(admin)[0]["id"]).returncode == 0
+            assert process.wait(20) == 137
+
+
+class Tmux:
+    """A person at a terminal."""
+
+    def __init__(self, place: Path) -> None:
+        self._tmux = ["tmux", "-S", f"{place}/tmux", "-f", "/dev/null"]
+        self._run("new-session", "-d", "-x", "90", "-y", "31", "-s", "s", "env", "PS1=local$ ", "TERM=screen", "sh")
+        self.see("local$")
+
+    def _run(self, *words: str) -> str:
+        return subprocess.run([*self._tmux, *words], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+
+    def type(self, *keys: str) -> None:
+        self._run("send-keys", "-t", "s", *keys)
+
+    def line(self, text: str) -> None:
+        self._run("send-keys", "-t", "s", "-l", text)
+        self.type("Enter")
+
+    @property
+    def screen(self) -> str:
+        return self._run("capture-pane", "-p", "-t", "s")
+
+    def see(self, text: str) -> None:
+        give_up = time.monotonic() + 20
+        while text not in self.screen:
+            assert time.monotonic() < give_up, f"{text!r} is not on the screen:\n{self.screen}"
+            time.sleep(0.02)
+
+    def resize(self, cols: int, rows: int) -> None:
+        self._run("resize-window", "-t", "s", "-x", str(cols), "-y", str(rows))
+
+    def close(self) -> None:
+        self._run("kill-server")
+
+
+@pytest.fixture
+def person(folder, socket):  # noqa: F811 - fixtures
+    if shutil.which("tmux") is None:
+        if os.environ.get("CTLD_INTEROP") == "required":
+            pytest.fail("tmux is missing")
+        pytest.skip("tmux is not installed")
+    person = Tmux(folder)
+    yield person
+    person.close()
+
+
+def shell_line(address: str, *words: str) -> str:
+    return " ".join(command(address, *words))
+
+
+@pytest.mark.interop
+class TestPerson:
+    def test_a_shell_and_the_terminal_afterwards(self, person, address, admin):
+        person.line(shell_line(address, "exec", "-t", "-e", "PS1=remote=", "--", "sh"))
+        person.see("remote=")
+        person.line("stty size; echo $TERM")
+        person.see("31 90")
+        person.see("screen")
+        person.resize(100, 40)
+        person.line("stty size")
+        person.see("40 100")
+        person.line("sleep 60")
+        person.type("C-c")  # reaches the program, and not ctlctl
+        person.line("echo still $((40+2))")
+        person.see("still 42")
+        person.line("exit 5")
+        person.see("local$")
+        person.line("echo status=$?; stty -a | grep -o ' echo '")
+        person.see("status=5")
+        person.see(" echo")
+        assert not sessions(admin)
+
+    def test_detach_and_attach(self, person, socket, admin):
+        person.line(shell_line(socket, "console", "--", "env", "PS1=remote=", "sh"))
+        person.see("remote=")
+        person.line("echo before")
+        person.type("C-p", "C-q")
+        person.see("left session")
+        session = sessions(admin)[0]
+        assert session["state"] == "detached"
+        person.line("clear")
+        person.line(shell_line(socket, "session", "attach", "--osctl", session["id"]))
+        person.see("before")  # the scroll-back
+        person.type("C-a", "q")
+        person.see("left session")
+        person.line("clear")
+        person.line(shell_line(socket, "session", "attach", session["id"]))
+        person.see("before")
+        person.line("exit 6")
+        person.line("echo status=$?")
+        person.see("status=6")
+
+    def test_full_screen_programs_start_at_the_right_size(self, person, socket, admin):
+        for program, sign in (("vi", "~"), ("top", "load average")):
+            if shutil.which(program) is None:
+                continue
+            person.line(shell_line(socket, "exec", "-t", "--", program))
+            person.see(sign)
+            if program == "vi":
+                # A vi that knows 31 lines fills all but the last with tildes.
+                wait_for(lambda: person.screen.count("\n~") >= 28)
+                person.type("Escape")
+                person.line(":q!")
+            else:
+                person.type("q")
+            wait_for(lambda: not sessions(admin))
+            person.line("clear; echo back")
+            person.see("back")
+
+    def test_the_terminal_is_restored_when_the_daemon_dies(self, person, socket, admin):
+        person.line(shell_line(socket, "exec", "-t", "--", "cat"))
+        wait_for(lambda: sessions(admin))
+        admin.call("shutdown")
+        person.see("shutting down")
+        person.line("stty -a | grep -o ' icanon '; echo sane")
+        person.see(" icanon")
+        person.see("sane")
+
+    def test_the_terminal_is_restored_by_signals(self, person, socket, admin):
+        for name, status in (("TERM", 143), ("HUP", 129)):
+            person.line(shell_line(socket, "exec", "-t", "--", "cat"))
+            wait_for(lambda: [one["state"] for one in sessions(admin)] == ["attached"])
+            pid = subprocess.run(
+                ["pgrep", "-f", f"ctlctl -s {socket} exec -t"], capture_output=True, text=True
+            ).stdout.split()[0]
+            os.kill(int(pid), getattr(signal, f"SIG{name}"))
+            person.line(f"echo {name}=$?; stty -a | grep -o ' echo '")
+            person.see(f"{name}={status}")
+            wait_for(lambda: not sessions(admin))
+
+    def test_a_read_only_viewer_types_nothing(self, person, socket, admin):
+        with running(socket, "exec", "sh", "-c", "echo hello; read x; echo got $x") as process:
+            assert process.stdout.readline() == b"hello\n"
+        # On descriptors there is nothing to see; in a terminal there is.
+        person.line(shell_line(socket, "exec", "-t", "--", "sh", "-c", "'echo watched; cat'"))
+        wait_for(lambda: [one for one in sessions(admin) if one["tty"] and one["bytes_out"]])
+        session = next(one["id"] for one in sessions(admin) if one["tty"])
+        with admin.session("session_attach", {"id": session, "read_only": True}) as viewer:
+            assert b"watched" in next(viewer.stdout)
+            viewer.write(b"not typed\n")
+            person.line("typed")
+            seen = b""
+            while b"typed\r\ntyped\r\n" not in seen:
+                seen += next(viewer.stdout)
+            assert b"not" not in seen
+        person.type("C-d")
+        person.see("local$")
