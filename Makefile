@@ -3,11 +3,14 @@
 #   PYTHON=python3.12 make test     another interpreter
 #   VENV=/tmp/venv make demo        another place for the environment
 #   ARGS="-k locks" make test       further arguments for pytest
+#   WORKERS=0 make test             one test after the other, in one process
 
 PYTHON ?=
 VENV   ?= .venv
 ARGS   ?=
 SECONDS_EACH ?= 20
+# Many tests wait for something, and coverage takes its time: as many at once as there are processors.
+WORKERS ?= auto
 
 BIN     := $(VENV)/bin
 # An environment of the caller's must not leak into ours; byte code is written, start-up is measured with it.
@@ -56,7 +59,7 @@ run: $(STAMPS)/install ## Run the reference daemon in .tmp/run, until Ctrl-C
 
 test: $(STAMPS)/test ## The whole suite, with its branch coverage
 	@rm -f .coverage .coverage.*
-	$(CLEAN) $(BIN)/coverage run -m pytest $(ARGS)
+	$(CLEAN) $(BIN)/coverage run -m pytest -n $(WORKERS) $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
