@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ctlctl
 from ctld.address import parse_address
 from ctld.client import AsyncClient, Client
 from ctld.client import ssh as module
@@ -18,6 +19,7 @@ from ctld.client.ssh import connect_ssh
 from ctld.errors import ConfigError, ConnectFailed, ConnectionLost
 from tests.client.scripted import BANNER, Peer, Serve
 from tests.client.sshd import Sshd
+from tests.ctlctl.running import Terminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -208,3 +210,35 @@ def test_the_command(text: str, command: list[str]) -> None:
 def test_the_asynchronous_client_says_no() -> None:
     with pytest.raises(ConfigError, match="is for the blocking client"):
         AsyncClient("ssh://host")
+
+
+def test_the_command_line_starts_its_own_name_over_there(
+    serve: Serve, sshd: Sshd, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = serve(echoing).address.removeprefix("unix:")
+    address = f"ssh://127.0.0.1:{sshd.port}"
+    assert ctlctl.main(["-s", f"{address}{path}", "--json", "x"], prog="vmctl") == 0
+    assert capfd.readouterr() == ('{"cli":"vmctl x"}\n', "on the way\n")
+    assert ctlctl.main(["-s", address, "x"], prog="elsewherectl") == 7
+    assert capfd.readouterr().err.startswith("elsewherectl: elsewherectl is not installed on 127.0.0.1: install it")
+    assert ctlctl.main(["-s", f"{address}/nowhere", "x"], prog="vmctl") == 7
+    assert capfd.readouterr().err == "vmctl: on 127.0.0.1: no daemon listens on unix:/nowhere: is it running?\n"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child does nothing but exec
+def test_b16_ctrl_c_on_a_terminal_cancels_through_ssh(serve: Serve, sshd: Sshd) -> None:
+    def script(peer: Peer) -> None:
+        peer.send(BANNER)
+        peer.receive()
+        peer.send({"status": True, "progress": "started"})
+        if peer.receive() == {"cancel": None}:
+            peer.send({"status": False, "message": "stopped as asked", "code": "cancelled"})
+
+    terminal = Terminal("-s", f"ssh://127.0.0.1:{sshd.port}{serve(script).address.removeprefix('unix:')}", "x")
+    try:
+        terminal.until(b"started\r\n")
+        terminal.type("\x03")
+        terminal.until(b"ctlctl: stopped as asked\r\n")
+        assert terminal.finish()[0] == 6
+    finally:
+        terminal.close()
