@@ -102,7 +102,8 @@ class _Bridge:
         near, far = socket.socketpair()
         near.setblocking(False)
         bridge = cls(console, near)
-        bridge._on_output(replayed or b"\r")  # an empty piece would be the end
+        if replayed:  # an empty piece would be the end
+            bridge._on_output(replayed)
         return bridge, far
 
     def close(self) -> None:
@@ -125,9 +126,7 @@ class _Bridge:
     def _on_input(self) -> None:
         try:
             self._typed = self._sock.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
+        except ConnectionResetError:  # the session has ended without reading everything
             self._typed = b""
         if self._typed:
             self._type()

@@ -104,6 +104,7 @@ class Supervisor:
                     await self._board.next_change()
         await self._rotation.close()
         self._board.stop_settling()
+        await asyncio.sleep(0)  # for the observers to hear the last of it
 
     def subscribe(self, observer: Callable[[JobEvent], None]) -> Callable[[], None]:
         """Have a function called, by the loop, for each event; returns the function that ends it."""

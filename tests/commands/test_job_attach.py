@@ -82,9 +82,8 @@ async def test_a_slow_client_holds_nobody_up(stage):
 
 async def test_much_typed_at_once_arrives_whole(stage):
     size = 20_000
-    await stage.load(
-        "cat", f"sh -c 'stty raw -echo; echo go; head -c {size} | wc -c'", tty=True, autoStart=True, stdout="out"
-    )
+    counting = f"sh -c 'stty raw -echo; echo go; sleep 0.3; head -c {size} | wc -c'"
+    await stage.load("cat", counting, tty=True, autoStart=True, stdout="out")
     await stage.lab.until_state(stage.supervisor, "cat", State.ALIVE)
     client = await stage.raw()
     await begin(client, "job_attach", {"name": "cat"}, io="frames")
@@ -97,6 +96,18 @@ async def test_much_typed_at_once_arrives_whole(stage):
         if kind == EXIT:
             break
     assert str(size).encode() in seen
+
+
+async def test_what_waits_to_be_typed_ends_with_the_process(stage):
+    await stage.load("deaf", "sh -c 'stty raw -echo; echo go; sleep 60'", tty=True, autoStart=True, stdout="out")
+    await stage.lab.until_state(stage.supervisor, "deaf", State.ALIVE)
+    client = await stage.raw()
+    await begin(client, "job_attach", {"name": "deaf"}, io="frames")
+    await read_until(client, b"go")
+    client.write(frame(STDIN, bytes(60_000)) * 10)
+    await asyncio.sleep(0.1)  # for it to be tried again at least once; nothing depends on it
+    await stage.call("job_kill", name="deaf")
+    assert (await to_the_end(client)).status == 0
 
 
 async def test_what_has_no_terminal_says_why(stage):

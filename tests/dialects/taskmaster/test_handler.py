@@ -63,7 +63,7 @@ class Network:
         where = TaskmasterListen(address="tcp:127.0.0.1:0", **{"role": "admin", **listen})
         listener = await self.stage.served.server.listen(where, handler=TaskmasterHandler)
         host, _, port = listener.address.removeprefix("tcp:").rpartition(":")
-        wire = Wire(*await asyncio.open_connection(host, int(port)))
+        wire = Wire(*await asyncio.open_connection(host, int(port), limit=4 * 1024 * 1024))
         self.wires.append(wire)
         return wire
 
@@ -351,3 +351,38 @@ async def test_a_daemon_without_jobs_understands_nothing(tmp_path):
         assert await wire.ask("list") == NOT_UNDERSTOOD
         wire.writer.close()
         await wire.writer.wait_closed()
+
+
+async def test_b11_huge_data(stage, wire):
+    job = b'{"cmd":"true","autoStart":false}' + b" " * 700_000
+    assert await wire.ask("push", "huge", job) == OK
+    assert await wire.ask("pull", "huge") == ("file", job.decode())
+
+
+async def test_b11_stop_during_restart_back_off(stage, wire):
+    await stage.load("sick", "false", restart=2, restartTimes=-1, startTime=300)
+    assert await wire.ask("start", "sick") == OK
+    await until(stage, "sick", State.BADSTOP)
+    assert stage.supervisor.info("sick").processes[0].retry_in is not None
+    assert await wire.ask("stop", "sick") == OK
+    assert stage.supervisor.info("sick").processes[0].retry_in is None
+    assert await wire.ask("stop", "sick") == AGAIN
+
+
+@pytest.mark.parametrize(
+    "keys", [{"dir": "/no/such/folder"}, {"user": "no such user"}, {"stdout": "/no/such/folder/out"}]
+)
+async def test_b11_what_cannot_be_spawned(stage, wire, keys):
+    await stage.load("sick", "sleep 60", restart=0, **keys)
+    assert await wire.ask("start", "sick") == OK
+    await until(stage, "sick", State.BADSTOP)
+    assert await wire.ask("status", "sick") == ("status", '"sick" running. 0 of 1 processes alive.')
+
+
+async def test_b11_delete_then_list(stage, wire):
+    await stage.load("web", "sleep 60", autoStart=True)
+    sent = b'{"command":"delete","job":"d2Vi"};;{"command":"list"};;'
+    empty = base64.b64encode(b'{"processes":[],"jobs":[]}')
+    assert await wire.bytes(sent, 2) == (
+        b'{"response":"success"};;{"response":"list","list":"' + empty + b'","data":"' + empty + b'"};;'
+    )
