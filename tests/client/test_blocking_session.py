@@ -103,15 +103,17 @@ def test_waiting_with_a_time_limit(client):
 
 
 def test_a_stream_that_nobody_reads_does_not_fill_the_memory(client):
-    with client.session(
-        "exec", {"cmd": [sys.executable, "-c", "import os\nwhile 1: os.write(2, b'e' * 65536)"]}
-    ) as run, pytest.raises(TooLarge):
+    with (
+        client.session("exec", {"cmd": [sys.executable, "-c", "import os\nwhile 1: os.write(2, b'e' * 65536)"]}) as run,
+        pytest.raises(TooLarge),
+    ):
         next(run.stdout)
 
 
 @pytest.mark.parametrize("cut", [0, 60, 75, 80])
 def test_a_lost_connection_is_never_a_silent_truncation(tmp_path, cut):
-    wire = b'{"version":"x","protocol":2}\n{"status":true,"response":"continue"}\n\x01\x00\x00\x00\x02hi\x01\x00\x00\x00\x09half'
+    lines = b'{"version":"x","protocol":2}\n{"status":true,"response":"continue"}\n'
+    wire = lines + b"\x01\x00\x00\x00\x02hi\x01\x00\x00\x00\x09half"
 
     def serve() -> None:
         connection, _ = listener.accept()
