@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING
 from ctlctl.output import error_line, one_line
 from ctlctl.resolve import by_name
 from ctlctl.suggest import no_such_command
-from ctld.errors import CommandFailed, CtldError, InvalidOptions, ProtocolError, UnknownCommand
-from ctld.version import VERSION
+from ctld.errors import CtldError, InvalidOptions, UnknownCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ctlctl.caller import Caller
 
-__all__ = ["OURS", "explained"]
-
-OURS = 2
-"""The version of the protocol that this ctlctl speaks."""
+__all__ = ["explained"]
 
 _BUILT_IN = ("describe", "op_", "event_", "policy_", "lock_", "session_", "history_")
 
@@ -33,8 +29,6 @@ def explained(caller: Caller, words: Sequence[str], error: CtldError) -> str:
         return _unknown(caller, words, line)
     if isinstance(error, InvalidOptions) and len(words) == 1:
         return f"{line} (see '{caller.prog} help {words[0].replace('_', ' ')}')"
-    if isinstance(error, ProtocolError) and not isinstance(error, CommandFailed) and caller.protocol > OURS:
-        return f"{line}; {_too_new(caller)}"
     return line
 
 
@@ -56,7 +50,3 @@ def _daemon(caller: Caller) -> str:
     version = caller.banner.get("version")
     name = f"the daemon is version {one_line(version)}" if version else "the daemon does not tell its version"
     return f"{name} and speaks version {caller.protocol or 1} of the protocol"
-
-
-def _too_new(caller: Caller) -> str:
-    return f"{caller.prog} {VERSION} is too old, it speaks version {OURS} of the protocol: {_daemon(caller)}"

@@ -31,6 +31,7 @@ __all__ = [
     "BANNER_WAIT",
     "DEADLINE_GRACE",
     "MAX_LINE",
+    "PROTOCOL",
     "TOO_OLD_TO_DETACH",
     "LineReader",
     "Update",
@@ -204,15 +205,30 @@ def shortened(line: bytes | bytearray) -> str:
     return shown if len(line) <= _MAX_SHOWN else f"{shown}..."
 
 
+PROTOCOL = 2
+"""The version of the protocol that the clients speak; they know version 1 too."""
+
+
 def is_banner(message: Mapping[str, Any]) -> bool:
     """Tell whether a first message is the banner: it has no `status` (N2)."""
     return "status" not in message
 
 
 def protocol_of(banner: Mapping[str, Any]) -> int:
-    """Return the version of the protocol that a banner announces: 1 where it does not say."""
+    """Return the version of the protocol that a banner announces: 1 where it does not say.
+
+    Raises:
+        RemoteProtocolError: The server speaks a version that came after this client (N1).
+    """
     protocol = banner.get("protocol", 1)
-    return protocol if type(protocol) is int and protocol > 0 else 1
+    if type(protocol) is not int or protocol < 1:
+        return 1
+    if protocol > PROTOCOL:
+        raise RemoteProtocolError(
+            f"the daemon ({banner.get('version')}) speaks version {protocol} of the protocol, "
+            f"and this client version {PROTOCOL}: the client is too old"
+        )
+    return protocol
 
 
 def classify(message: Mapping[str, Any]) -> Kind:

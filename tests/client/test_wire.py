@@ -278,3 +278,9 @@ def test_objects_of_any_shape_are_understood_or_refused(message: dict[str, Any])
         assert isinstance(failure_to_error(message), CommandFailed)
     elif kind == "progress":
         assert Update(message).unit is not None
+
+
+@pytest.mark.parametrize("protocol", [3, 9, 10**30])
+def test_n1_a_newer_protocol_is_refused_naming_both_versions(protocol: int) -> None:
+    with pytest.raises(RemoteProtocolError, match=rf"version {protocol} .* client version 2"):
+        protocol_of({"version": "9.0", "protocol": protocol})

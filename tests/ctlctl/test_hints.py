@@ -43,7 +43,7 @@ def test_b48_a_daemon_that_is_too_new(run: Run) -> None:
     new = BANNER | {"protocol": 3, "version": "9.0"}
     status, _, err = run("-s", run.daemon({"status": True, "novelty": 1}, banner=new).address, "x")
     assert status == 8
-    assert "is too old, it speaks version 2 of the protocol: the daemon is version 9.0 and speaks version 3" in err
+    assert "the daemon (9.0) speaks version 3 of the protocol, and this client version 2: the client is too old" in err
     assert err.count("\n") == 1
 
 
