@@ -70,7 +70,7 @@ async def container_backup(
 @commands.command("container_stop", role="operate")
 async def container_stop(ctx: ctld.Context, name: str) -> None:
     """Stop a container."""
-    raise ctld.Locked(f"{name} is being backed up by anna", resource=name, holder="anna")
+    raise ctld.Locked(f"{name} is held by container_backup, for 3 minutes by now", resource=name)
 
 ctld.run(ctld.Server(commands=commands, listen=[sys.argv[1]]).serve_forever())
 '''
