@@ -36,6 +36,7 @@ from ctld.jobs.state import mermaid
 from ctld.jobs.store import JobStore
 from ctld.jobs.supervisor import Supervisor
 from ctld.limits import Limits
+from ctld.sessions.state import mermaid as session_states
 from ctld.settings import DaemonSettings, EventSettings, HistorySettings, RoleSettings
 
 PAGES = Path(__file__).parent / "reference"
@@ -163,6 +164,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration.jobs": lambda: keys_of(JobSettings),
     "configuration.listen": lambda: keys_of(Listen),
     "commands.builtins": lambda: commands(builtin_commands()),
+    "sessions.states": lambda: f"```mermaid\n{session_states()}```\n",
     "jobs.commands": lambda: commands(job_commands(Supervisor(JobStore(""), ""))),
     "taskmaster.listen": lambda: keys_of(TaskmasterListen, besides=Listen),
     "ctlctl.exits": exits,
