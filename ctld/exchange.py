@@ -106,6 +106,7 @@ class Exchange:
         self.task = task
         handler = self._conversation.handler
         token = current_request.set(self) if handler.has_handle_cmd else None
+        timer = self._start_clock() if handler.has_handle_cmd or handler.has_authorize else None
         try:
             if token is None:
                 # What the default handle_cmd() does, without the detour.
@@ -134,9 +135,18 @@ class Exchange:
         finally:
             if token is not None:
                 current_request.reset(token)
+            if timer is not None:
+                timer.cancel()
         if self.cancel_sent or token is not None:
             await self.settle()
         return outcome
+
+    def _start_clock(self) -> asyncio.TimerHandle | None:
+        """Bound what the author's side does before the dispatcher keeps the deadline (N4: waiting included)."""
+        if self.deadline is None:
+            return None
+        late = DeadlineExceeded(f"{self.request.cmd[:200]} took too long")
+        return asyncio.get_running_loop().call_at(self.deadline, self.interrupt, late)
 
     def _check(self, outcome: object, runtime: Runtime) -> None:
         """Hold what an override of `handle_cmd()` returns to the contract (N7).

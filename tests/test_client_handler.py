@@ -364,3 +364,23 @@ async def test_become_serves_the_rest_of_the_connection_as_another_peer(tmp_path
         await client.ask("login")
         assert (await client.ask("echo", {"value": "x"}))["response"] == "x"
         assert (await (await served.connect()).ask("echo"))["code"] == "denied"
+
+
+async def test_n4_a_deadline_bounds_authorize_and_handle_cmd_too(tmp_path: Path) -> None:
+    class Slow(ctld.ClientHandler):
+        async def authorize(self, command: ctld.Command, opts: Mapping[str, Any], /) -> None:
+            if command.name == "echo":
+                await asyncio.Event().wait()
+
+    class Slower(ctld.ClientHandler):
+        async def handle_cmd(self, request: ctld.Request, /) -> ctld.Reply | ctld.Failure:
+            if request.cmd == "echo":
+                await asyncio.Event().wait()
+            return await super().handle_cmd(request)
+
+    for handler in (Slow, Slower):
+        async with serving(tmp_path, with_echo(), handler=handler) as served:
+            client = await served.connect()
+            client.send({"cmd": "echo", "deadline": 0.02}, {"cmd": "echo", "deadline": 0.02, "id": 1})
+            assert {(await client.receive())["code"] for _ in range(2)} == {"deadline"}
+            assert (await client.ask("ping"))["response"] == "pong"
