@@ -113,6 +113,7 @@ def test_bash_as_a_person_uses_it(environ: dict[str, str], tmp_path: Path) -> No
 
 
 @pytest.mark.interop
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child does nothing but exec
 def test_zsh(environ: dict[str, str], tmp_path: Path) -> None:
     import pty
 
