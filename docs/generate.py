@@ -4,6 +4,7 @@ A page marks them: `<!-- generated: NAME -->` ... `<!-- end -->`.  `python docs/
 rewrites what lies between; with `--check` it only says which pages are out of date.
 """
 
+import collections.abc
 import contextlib
 import inspect
 import io
@@ -26,11 +27,17 @@ import ctld.errors
 from ctlctl.cli import LOCAL
 from ctlctl.exits import status_of
 from ctld.commands.builtins import builtin_commands
+from ctld.commands.gather import gather_commands
 from ctld.commands.jobs import job_commands
 from ctld.commands.registry import CommandRegistry
 from ctld.dialects.taskmaster.handler import TaskmasterListen
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed
+from ctld.gatherer.collection import Item
+from ctld.gatherer.manifest import FileEntry, ItemEntry
+from ctld.gatherer.pool import Pool
+from ctld.gatherer.profile import GathererSettings, Profile
+from ctld.gatherer.report_store import ReportStore
 from ctld.jobs.settings import JobSettings
 from ctld.jobs.state import mermaid
 from ctld.jobs.store import JobStore
@@ -70,16 +77,21 @@ def type_name(hint: Any) -> str:
         return type_name(typing.get_args(hint)[0])
     if origin is typing.Literal:
         return ", ".join(f'`"{value}"`' for value in typing.get_args(hint))
+    if origin is collections.abc.Mapping:
+        return "table"
     if origin in (tuple, list):
         return f"array of {type_name(typing.get_args(hint)[0])}"
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(type_name, typing.get_args(hint)))
-    return {str: "string", int: "integer", float: "number", bool: "boolean"}[hint]
+        return " or ".join(type_name(choice) for choice in typing.get_args(hint) if choice is not types.NoneType)
+    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    return names.get(hint, "table")
 
 
 def default_of(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
+    if field.default in (None, msgspec.NODEFAULT):
+        return ""
     return f"`{json.dumps(field.default)}`"  # for such values TOML writes the same
 
 
@@ -162,6 +174,12 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration.history": lambda: keys_of(HistorySettings),
     "configuration.events": lambda: keys_of(EventSettings),
     "configuration.jobs": lambda: keys_of(JobSettings),
+    "configuration.gatherer": lambda: keys_of(GathererSettings),
+    "configuration.profile": lambda: keys_of(Profile),
+    "gather.commands": lambda: commands(gather_commands(Pool({}), ReportStore(""))),
+    "gather.item": lambda: keys_of(Item),
+    "gather.entry": lambda: keys_of(ItemEntry),
+    "gather.file": lambda: keys_of(FileEntry),
     "configuration.listen": lambda: keys_of(Listen),
     "commands.builtins": lambda: commands(builtin_commands()),
     "sessions.states": lambda: f"```mermaid\n{session_states()}```\n",
