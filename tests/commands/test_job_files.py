@@ -160,3 +160,8 @@ async def test_who_may_do_what(stage):
 
 async def _result(call):
     return await call
+
+
+async def test_a_file_that_is_no_text_is_refused(stage):
+    answer = await stage.served.server._dispatcher.run(Peer.DAEMON, "job_push", {"name": "x", "data": "\ud800"})
+    assert (answer.code, answer.message) == ("job.invalid", "not UTF-8")

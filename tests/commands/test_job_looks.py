@@ -141,3 +141,20 @@ async def test_wait_for_a_state(stage):
 
 async def _result(call):
     return await call
+
+
+async def test_without_usage_nothing_is_measured(stage):
+    await stage.load("web", "sleep 60", autoStart=True)
+    await alive(stage, "web")
+    rows = [*(await stage.call("job_list", usage=False)), await stage.call("job_status", name="web", usage=False)]
+    assert [(row["processes"][0]["cpu"], row["processes"][0]["memory"]) for row in rows] == [(None, None)] * 2
+
+
+async def test_a_stream_that_is_followed_ends_with_the_daemon(stage):
+    await stage.load("web", "true", stdout="out")
+    client = await stage.raw()
+    client.send({"cmd": "job_tail", "opts": {"name": "web", "follow": True}, "stream": True})
+    stage.log("0_out").write_text("line\n")
+    assert (await client.receive())["item"]["text"] == "line"
+    stage.served.server.close()
+    assert (await client.receive())["status"] is True
