@@ -55,6 +55,8 @@ def main(plan_fd: int, status_fd: int) -> None:
     os.set_inheritable(status_fd, False)
     with open(plan_fd, "rb") as file:
         plan: Plan = marshal.load(file)  # noqa: S302 - written by our own parent into a memfd
+    if plan["death_signal"]:
+        _load_libc()  # another user may not be able to read where this interpreter lives
     for step in (_limit, _set_priority, _take_terminal, _change_user, _bind_to_parent, _check_parent, _execute):
         try:
             step(plan)
@@ -96,9 +98,7 @@ def _change_user(plan: Plan) -> None:
 
 def _bind_to_parent(plan: Plan) -> None:
     if plan["death_signal"]:
-        import ctypes
-
-        libc: Any = ctypes.CDLL(None, use_errno=True)
+        ctypes, libc = _load_libc()
         if libc.prctl(_PR_SET_PDEATHSIG, plan["death_signal"], 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
 
@@ -107,6 +107,12 @@ def _check_parent(plan: Plan) -> None:
     # A daemon that died meanwhile, or before we asked to die with it, knows nothing of us, and neither will the next.
     if os.getppid() != plan["parent"]:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _load_libc() -> tuple[Any, Any]:
+    import ctypes
+
+    return ctypes, ctypes.CDLL(None, use_errno=True)
 
 
 def _execute(plan: Plan) -> None:
