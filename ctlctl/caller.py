@@ -152,7 +152,7 @@ class Caller:
         # One document can only be made by the daemon: a list that is empty is no null.
         stream = streams and not arguments.json and not arguments.detach
         conversation = self.conversation
-        with Interrupts(conversation, self.prog, lambda: self._operation(command, opts)):
+        with Interrupts(conversation, self.prog, lambda: self._operation(command, opts), printer.say):
             news = conversation.run(command, opts, stream=stream, deadline=arguments.timeout, detach=arguments.detach)
             try:
                 for kind, value in news:
@@ -247,6 +247,11 @@ class Printer:
             write_line(result(value, arguments))
         else:
             write_line(plain(value))
+
+    def say(self, text: str) -> None:
+        """Tell a person something, beside the bars and not under them."""
+        self._clear()
+        complain(self._prog, text)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

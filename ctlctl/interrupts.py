@@ -29,14 +29,23 @@ class Interrupts:
 
     Args:
         conversation: The call's.
-        prog: What to begin a line with.
+        prog: The program's name.
         find_operation: Finds the id of the operation that would run on without this client;
             None if there is none.
+        say: Tells a person something, even from within a signal handler; None: on the
+            standard error.
     """
 
-    def __init__(self, conversation: Conversation, prog: str, find_operation: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        prog: str,
+        find_operation: Callable[[], str | None],
+        say: Callable[[str], None] | None = None,
+    ) -> None:
         self._conversation = conversation
         self._prog = prog
+        self._say = say or (lambda text: complain(prog, text))
         self._find_operation = find_operation
         self._count = 0
         self._can_detach = True
@@ -66,21 +75,21 @@ class Interrupts:
         elif self._count == 2 and self._can_detach:
             self._detach()
         else:
-            complain(self._prog, "left; the command may still be running")
+            self._say("left; the command may still be running")
             raise KeyboardInterrupt
 
     def _cancel(self) -> None:
         if self._conversation.cancel():
-            complain(self._prog, "cancelling; press Ctrl-C again to leave it running")
+            self._say("cancelling; press Ctrl-C again to leave it running")
         else:
             # Nor can such a daemon name an operation: the next stroke is the last one.
             self._can_detach = False
-            complain(self._prog, "this daemon cannot cancel a command; press Ctrl-C again to leave it running")
+            self._say("this daemon cannot cancel a command; press Ctrl-C again to leave it running")
 
     def _detach(self) -> None:
         operation = self._find_operation()
         if operation is None:
-            complain(self._prog, "it does not run on alone; press Ctrl-C again to leave at once")
+            self._say("it does not run on alone; press Ctrl-C again to leave at once")
             return
-        complain(self._prog, f"left it running: {self._prog} op watch {operation}")
+        self._say(f"left it running: {self._prog} op watch {operation}")
         raise KeyboardInterrupt

@@ -129,8 +129,8 @@ class Bars:
     def clear(self) -> None:
         """Take the bars off the terminal, for what is printed next; a later message brings them back."""
         if self._drawn:
-            _write(self._erase())
-            self._drawn = 0
+            erase, self._drawn = self._erase(), 0
+            _write(erase)
         self._stale = bool(self._bars)
 
     def close(self) -> None:
@@ -150,9 +150,11 @@ class Bars:
     def _draw(self, above: list[str]) -> None:
         columns = (width(2) or 80) - 1  # a line that fills the last column wraps on some terminals
         lines = [bar.line(columns) for bar in self._bars.values()]
-        _write((self._erase() if self._drawn else "") + "".join(f"{line}\n" for line in (*above, *lines)))
+        erase = self._erase() if self._drawn else ""
+        # First: a signal's handler may want to clear what is written in the next line.
         self._drawn = len(lines)
         self._stale = False
+        _write(erase + "".join(f"{line}\n" for line in (*above, *lines)))
 
 
 def _write(text: str) -> None:

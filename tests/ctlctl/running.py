@@ -84,11 +84,11 @@ def entry(name: str, properties: dict[str, Any] | None = None, required: list[st
     return {"name": name, "doc": f"About {name}.", "role": "operate", "allowed": True, "options": options} | more
 
 
-def read_until(fd: int, wanted: bytes) -> bytes:
-    """Read until something has come, for at most 20 seconds."""
+def read_until(fd: int, wanted: bytes, before: bytes = b"") -> bytes:
+    """Read until something has come after what came before, for at most 20 seconds."""
     data = b""
     give_up = time.monotonic() + 20
-    while wanted not in data:
+    while wanted not in before + data:
         assert select.select([fd], [], [], max(0, give_up - time.monotonic()))[0], f"only {data!r} came"
         chunk = os.read(fd, 4096)
         assert chunk, f"only {data!r} came"
@@ -108,6 +108,7 @@ class Terminal:
     """ctlctl with a terminal of its own, as a person has it."""
 
     def __init__(self, *argv: str, rows: int = 24, columns: int = 80, **environ: str) -> None:
+        self._ahead = b""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:  # pragma: no cover - this is the child
             try:
@@ -118,13 +119,17 @@ class Terminal:
                 os._exit(127)
 
     def until(self, text: bytes) -> bytes:
-        return read_until(self.fd, text)
+        """Return everything up to a text, and keep what came after it for the next call."""
+        if text not in self._ahead:
+            self._ahead += read_until(self.fd, text, self._ahead)
+        said, found, self._ahead = self._ahead.partition(text)
+        return said + found
 
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
     def finish(self) -> tuple[int, bytes]:
-        rest = rest_of(self.fd)
+        rest = self._ahead + rest_of(self.fd)
         _, status = os.waitpid(self.pid, 0)
         self.pid = 0
         return os.waitstatus_to_exitcode(status), rest

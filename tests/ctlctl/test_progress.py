@@ -199,3 +199,21 @@ class TestOnATerminal:
         assert status == 0
         assert b"\x1b" not in said
         assert b"copied [3/10 chunks]\r\n" in said
+
+    def test_b16_what_ctrl_c_says_is_not_overwritten_by_bars(self, serve: Serve, terminal: Any) -> None:
+        def script(peer: Peer) -> None:
+            peer.send(BANNER)
+            peer.receive()
+            peer.send({"status": True, "progress": "copied", "current": 1, "total": 3})
+            assert peer.receive() == {"cancel": None}
+            peer.send({"status": True, "progress": "copied", "current": 3, "total": 3})
+            peer.send({"status": False, "message": "stopped", "code": "cancelled"})
+
+        on_terminal = terminal("-s", serve(script).address, "copy")
+        said = on_terminal.until(b"1/3")
+        on_terminal.type("\x03")
+        status, rest = on_terminal.finish()
+        assert status == 6
+        _, _, after = (said + rest).partition(b"leave it running\r\n")
+        assert b"3/3" in after
+        assert b"\x1b[A" not in after, "there is no bar below that line which could be drawn over"
