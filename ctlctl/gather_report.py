@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ctlctl.arguments import Arguments
     from ctlctl.caller import Caller
 
-__all__ = ["read_spec", "run"]
+__all__ = ["ReportFile", "read_spec", "run"]
 
 _KEYS = frozenset(("profile", "items"))
 
@@ -57,7 +57,7 @@ def run(caller: Caller, words: Sequence[str]) -> int:
         "archive": True,
         "cli": command_line(caller.prog, ["gather", "report", *words]),
     }
-    with _File(output) as file:
+    with ReportFile(output) as file:
         return _make(caller, arguments, opts, file)
 
 
@@ -101,7 +101,7 @@ def _parse(words: Sequence[str], arguments: Arguments) -> tuple[str, str | None]
     return plain_words[0], output
 
 
-def _make(caller: Caller, arguments: Arguments, opts: Mapping[str, Any], file: _File) -> int:
+def _make(caller: Caller, arguments: Arguments, opts: Mapping[str, Any], file: ReportFile) -> int:
     name, status = opts["destination"], exits.OK
     printer = Printer(caller.prog, arguments, "gather_report")
     try:
@@ -150,7 +150,7 @@ def _pack_rest(caller: Caller, name: str) -> Any:
     return None
 
 
-def _fetch(caller: Caller, printer: Printer, name: str, archive: Mapping[str, Any], file: _File) -> None:
+def _fetch(caller: Caller, printer: Printer, name: str, archive: Mapping[str, Any], file: ReportFile) -> None:
     """Write the archive to the file.
 
     Raises:
@@ -195,7 +195,7 @@ def _tell(prog: str, arguments: Arguments, result: Mapping[str, Any], path: str)
             complain(prog, f"{items} {'item' if items == 1 else 'items'} {one_line(outcome)}: see manifest.json")
 
 
-class _File:
+class ReportFile:
     """A file that is there when it is complete, and not before.
 
     Args:
@@ -206,7 +206,7 @@ class _File:
         self.path = path
         self._partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{secrets.token_hex(4)}.part")
 
-    def __enter__(self) -> _File:
+    def __enter__(self) -> ReportFile:
         try:
             # Before anything is collected: who may not write here learns it at once.
             self._descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

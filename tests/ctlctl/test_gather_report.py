@@ -1,6 +1,8 @@
 """`ctlctl gather report`: a file that is complete, or none."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import signal
@@ -14,9 +16,11 @@ from typing import Any
 
 import pytest
 
+import ctld
 from ctlctl.exits import UsageError
-from ctlctl.gather_report import read_spec
+from ctlctl.gather_report import ReportFile, read_spec
 from ctld.commands.gather import gather_commands
+from ctld.errors import Cancelled, CtldError
 from ctld.gatherer.pool import Pool
 from ctld.gatherer.profile import Profile
 from ctld.gatherer.report_store import ReportStore
@@ -209,3 +213,69 @@ def test_a_specification_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="cannot read"):
         read_spec(str(tmp_path / "spec.toml"))
+
+
+DATA = b"an archive"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "complaint"),
+    [
+        ([(0, DATA + b"!")], "does not come in one piece"),
+        ([(1, DATA)], "does not come in one piece"),
+        ([(0, DATA[:5]), (0, DATA[:5])], "does not come in one piece"),
+        ([(0, DATA[:5])], "the report is damaged; it is still on the daemon's machine as"),
+        ([(0, DATA[::-1])], "the report is damaged"),
+        ([], "the report is damaged"),
+    ],
+)
+async def test_a_daemon_that_hands_over_something_else(
+    folder: Path, pieces: list[tuple[int, bytes]], complaint: str
+) -> None:
+    commands = ctld.CommandRegistry[Any]()
+
+    @commands.command("gather_report", role="admin")
+    async def gather_report(ctx: ctld.Context, **opts: Any) -> dict[str, Any]:
+        """Pretend."""
+        archive = {"path": "/x", "bytes": len(DATA), "sha256": hashlib.sha256(DATA).hexdigest()}
+        return {"archive": archive, "files": 1, "outcomes": {"ok": 1}}
+
+    @commands.command("gather_fetch", role="admin")
+    async def gather_fetch(ctx: ctld.Context, name: str) -> AsyncIterator[dict[str, Any]]:
+        """Pretend."""
+        for offset, data in pieces:
+            yield {"offset": offset, "data": base64.b64encode(data).decode()}
+
+    async with serving(folder, commands) as served:
+        shell = Shell(folder, f"unix:{served.path}")
+        status, out, err = await shell.run("gather", "report", shell.spec(SPEC), "-o", "out.tar.xz")
+    assert status == 8
+    assert out == ""
+    assert complaint in err
+    assert left(folder) == set()
+
+
+async def test_a_report_that_never_began_has_nothing_to_fetch(folder: Path) -> None:
+    commands = ctld.CommandRegistry[Any]()
+
+    @commands.command("gather_report", role="admin")
+    async def gather_report(ctx: ctld.Context, **opts: Any) -> None:
+        """Pretend."""
+        raise Cancelled("somebody else has cancelled it")
+
+    async with serving(folder, commands) as served:
+        shell = Shell(folder, f"unix:{served.path}")
+        status, _, err = await shell.run("gather", "report", shell.spec(SPEC), "-o", "out.tar.xz")
+    assert (status, "somebody else has cancelled it" in err) == (6, True)
+    assert left(folder) == set()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ReportFile(str(tmp_path / "out")) as file:
+        full = os.open("/dev/full", os.O_WRONLY)
+        monkeypatch.setattr(file, "_descriptor", os.dup2(full, file._descriptor))
+        os.close(full)
+        with pytest.raises(CtldError, match=r"cannot write .*/out: No space left on device"):
+            file.write(b"x")
+    assert os.listdir(tmp_path) == []
