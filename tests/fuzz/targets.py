@@ -25,7 +25,11 @@ from ctld.dialects.fss_control.words import (
     read_words,
     write_words,
 )
+from ctld.dialects.taskmaster.client import read_response
+from ctld.dialects.taskmaster.codec import Answer, TaskmasterCodec
 from ctld.errors import BadSyntax, InvalidOptions
+from ctld.jobs.jobfile import InvalidJobFile, parse_job_file
+from ctld.jobs.plan import exec_digest_input
 from ctld.testing import check_garbage
 from ctld.wire.codec import NEED_DATA
 from ctld.wire.jsontext import decode_deep, encode
@@ -143,10 +147,42 @@ def fuzz_fss_words(data: bytes) -> None:
     assert decode_line(encode_line(write_words(words))) == (write_words(words), False)
 
 
+def fuzz_taskmaster(data: bytes) -> None:
+    """Every query gets one answer, in the shape that it asked for, which Taskmaster's client understands."""
+    for event in check_garbage(lambda: TaskmasterCodec(max_frame=256), data):
+        codec = TaskmasterCodec()
+        if type(event) is Invalid:
+            codec.send(Failure(event.message, event.code))
+        else:
+            job = event.opts["job"]
+            codec.send(Reply(Answer(kind="file", data=event.opts["data"], job=job)))
+        wire = codec.data_to_send()
+        assert wire.count(b";;") == 1
+        assert wire.endswith(b";;")
+        response = read_response(wire.removesuffix(b";;"))
+        assert response.kind == (
+            "file" if type(event) is Request else "fail" if event.code == "job.name" else "invalid"
+        )
+        assert response.data == (event.opts["data"] if type(event) is Request else b"")
+
+
+def fuzz_job_file(data: bytes) -> None:
+    """A job file is a job that makes sense, or invalid; nothing else is raised."""
+    try:
+        spec = parse_job_file(data)
+    except InvalidJobFile:
+        return
+    assert spec.command.strip()
+    assert 1 <= spec.processes <= 1000
+    assert exec_digest_input(spec)
+
+
 FUZZ_ONE: Final[dict[str, Callable[[bytes], Any]]] = {
     "native": fuzz_native,
     "jsontext": fuzz_jsontext,
     "options": fuzz_options,
     "fss_control": fuzz_fss_control,
     "fss_words": fuzz_fss_words,
+    "taskmaster": fuzz_taskmaster,
+    "job_file": fuzz_job_file,
 }
