@@ -27,7 +27,7 @@ PATIENCE: Final = 20.0  # seconds for one command
 # Commands; and a text, where Ctrl-C is pressed as soon as that is on the screen.
 SCENES: Final = (
     ("ctlctl container list --sort -memory", ""),
-    ("ctlctl container backup web1", "62%"),
+    ("ctlctl container backup web1", "62% 622 MiB/1000 MiB\n"),
     ("ctlctl container stop db1", ""),
     ("ctlctl contaner list", ""),
     ("ctlctl help container backup", ""),
