@@ -22,7 +22,7 @@ from ctld.dialects.guest_agent.statuses import Status, failure_body
 if TYPE_CHECKING:
     from ctld.endpoint import Endpoint
 
-__all__ = ["Handler", "Monitor"]
+__all__ = ["MAX_CONNECTIONS", "MAX_REQUEST", "Handler", "Monitor"]
 
 logger = logging.getLogger("ctld.guest_agent")
 
