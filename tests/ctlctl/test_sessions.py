@@ -29,11 +29,19 @@ ctld.run(main())
 
 
 @pytest.fixture
-def socket(folder, start):  # noqa: F811 - fixtures
+def socket(folder, start, daemon_stops):  # noqa: F811 - fixtures
     script = folder / "daemon.py"
     script.write_text(DAEMON)
-    with start(script, folder / "s"):
+    with start(script, folder / "s") as daemon:
         yield f"{folder}/s"
+        if daemon_stops:
+            daemon.wait(20)
+
+
+@pytest.fixture
+def daemon_stops():
+    """Whether the test has told the daemon to stop: a list, empty if not."""
+    return []
 
 
 @pytest.fixture
@@ -229,6 +237,16 @@ class Tmux:
             assert time.monotonic() < give_up, f"{text!r} is not on the screen:\n{self.screen}"
             time.sleep(0.02)
 
+    def prompt(self) -> None:
+        """Wait until the shell of the person asks again."""
+        wait_for(lambda: self.screen.rstrip().endswith("local$"))
+
+    def fresh(self, mark: str) -> None:
+        """Begin on an empty screen."""
+        self.prompt()
+        self.line(f"clear; echo '{mark[0]}''{mark[1:]}'")
+        self.see(mark)
+
     def resize(self, cols: int, rows: int) -> None:
         self._run("resize-window", "-t", "s", "-x", str(cols), "-y", str(rows))
 
@@ -267,29 +285,37 @@ class TestPerson:
         person.line("echo still $((40+2))")
         person.see("still 42")
         person.line("exit 5")
-        person.see("local$")
+        wait_for(lambda: not sessions(admin))
+        person.prompt()
         person.line("echo status=$?; stty -a | grep -o ' echo '")
         person.see("status=5")
         person.see(" echo")
         assert not sessions(admin)
 
     def test_detach_and_attach(self, person, socket, admin):
+        def detached() -> bool:
+            return [one["state"] for one in sessions(admin)] == ["detached"]
+
         person.line(shell_line(socket, "console", "--", "env", "PS1=remote=", "sh"))
         person.see("remote=")
-        person.line("echo before")
+        person.line("echo be''fore")
+        person.see("before")
         person.type("C-p", "C-q")
+        wait_for(detached)
         person.see("left session")
+        person.fresh("one")
         session = sessions(admin)[0]
-        assert session["state"] == "detached"
-        person.line("clear")
         person.line(shell_line(socket, "session", "attach", "--osctl", session["id"]))
         person.see("before")  # the scroll-back
         person.type("C-a", "q")
+        wait_for(detached)
         person.see("left session")
-        person.line("clear")
+        person.fresh("two")
         person.line(shell_line(socket, "session", "attach", session["id"]))
         person.see("before")
         person.line("exit 6")
+        wait_for(lambda: not sessions(admin))
+        person.prompt()
         person.line("echo status=$?")
         person.see("status=6")
 
@@ -307,13 +333,13 @@ class TestPerson:
             else:
                 person.type("q")
             wait_for(lambda: not sessions(admin))
-            person.line("clear; echo back")
-            person.see("back")
+            person.fresh(f"after {program}")
 
-    def test_the_terminal_is_restored_when_the_daemon_dies(self, person, socket, admin):
+    def test_the_terminal_is_restored_when_the_daemon_dies(self, person, socket, admin, daemon_stops):
         person.line(shell_line(socket, "exec", "-t", "--", "cat"))
         wait_for(lambda: sessions(admin))
         admin.call("shutdown")
+        daemon_stops.append(True)
         person.see("shutting down")
         person.line("stty -a | grep -o ' icanon '; echo sane")
         person.see(" icanon")
@@ -327,6 +353,8 @@ class TestPerson:
                 ["pgrep", "-f", f"ctlctl -s {socket} exec -t"], capture_output=True, text=True
             ).stdout.split()[0]
             os.kill(int(pid), getattr(signal, f"SIG{name}"))
+            wait_for(lambda: not sessions(admin))
+            person.prompt()
             person.line(f"echo {name}=$?; stty -a | grep -o ' echo '")
             person.see(f"{name}={status}")
             wait_for(lambda: not sessions(admin))
