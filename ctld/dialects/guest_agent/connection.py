@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._phase = _Phase.READING
         self._expired = timeout <= 0
+        self._input_ended = False
         self._closed: asyncio.Future[None] = loop.create_future()
         self._timer = loop.call_later(max(timeout, 0.0), self._expire)
 
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer sends no more; it may still read."""
+        self._input_ended = True
         if self._phase is _Phase.READING:
             self._answer(failure_body(Status.CONNECTION_ERROR))
         elif self._phase is _Phase.ANSWERED and self._transport is not None:
@@ -99,7 +101,10 @@ class Connection(asyncio.Protocol):
             transport.abort()
             return
         transport.write(body)
-        transport.write_eof()
+        if self._input_ended:
+            transport.close()  # nothing of it can lie unread, and it will not tell when it goes
+        else:
+            transport.write_eof()
 
     def _expire(self) -> None:
         if self._phase is _Phase.RUNNING:
