@@ -101,10 +101,10 @@ def test_ci_does_everything_and_repeats_the_closing_lines(checkout):
     done = checkout.run(PYTHONDONTWRITEBYTECODE="1", CTLD_SOCKET="/x", PYTEST_ADDOPTS="-x")
     assert done.returncode == 0, done.stdout
     assert checkout.calls() == [
-        "test",
+        "test ARGS=--reruns 2 --reruns-delay 2",
         "lint types docs",
         "demo",
-        "suite PYTHON=/the/real/python3.13 VENV=.tmp/venv-3.13 ARGS=-m 'not slow'",
+        "suite PYTHON=/the/real/python3.13 VENV=.tmp/venv-3.13 ARGS=--reruns 2 --reruns-delay 2 -m 'not slow'",
     ]
     assert done.stdout.splitlines()[-1] == "test: ==== 7 passed in 0.10s ===="
     assert "Python 3.12 is not here" in done.stdout
