@@ -80,6 +80,7 @@ class _Relay:
 
     def run(self) -> None:
         session = self._session
+        self._show()  # what came in one packet with "continue"
         while not session.over or any(screen.waiting for screen in self._screens.values()):
             ready = self._wait(session.keep_alive())
             if self._signals.fd in ready:
@@ -90,10 +91,13 @@ class _Relay:
                     screen.write()
             if session.fileno() in ready:
                 session.pump(0)
-                for piece in session.take():
-                    self._screens[piece.stream].add(piece.data)
+                self._show()
             if self._input is not None and self._input in ready:
                 self._type(self._input)
+
+    def _show(self) -> None:
+        for piece in self._session.take():
+            self._screens[piece.stream].add(piece.data)
 
     def _wait(self, seconds: float) -> dict[int, int]:
         session, poll = self._session, select.poll()

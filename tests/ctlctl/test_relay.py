@@ -81,3 +81,26 @@ def test_what_is_ignored_stays_ignored():
             assert signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+def test_output_that_came_with_continue_is_shown_at_once(pipe, monkeypatch):
+    """No keep-alive has to come by first."""
+    import socket
+
+    from ctlctl.relay import relay
+    from ctld.client.blocking_session import BlockingSession
+
+    reading, writing = pipe
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(
+            b'{"status":true,"response":"continue","session":"s"}\n'
+            b"\x01\x00\x00\x00\x05early"
+            b'\x05\x00\x00\x00\x10{"exitstatus":3}'
+        )
+        session = BlockingSession(ours, "unix:x", 1024, remote=False)
+        session.begin(b"request\n")
+        assert session.over
+        monkeypatch.setattr("ctlctl.relay._Screen", lambda fd: _Screen(writing))
+        assert relay(session, None) == 3
+    assert os.read(reading, 100) == b"early"
