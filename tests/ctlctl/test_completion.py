@@ -212,8 +212,8 @@ def test_nobody_waits_for_a_daemon_that_does_not_answer(
 
 
 @pytest.mark.slow
-def test_values_come_within_a_tenth_of_a_second(serve: Serve) -> None:
-    """Of what the daemon and its answers need; the rest is the start of a Python."""
+def test_values_come_soon_enough(serve: Serve) -> None:
+    """Within 100 ms where a Python that does nothing takes 12; as a ratio, since machines differ and are shared."""
     command = [*COMMAND, "-s", serve(answering(ANSWERS)).address, "__complete", "fish", "job", "start", ""]
 
     def duration(argv: list[str]) -> float:
@@ -223,7 +223,7 @@ def test_values_come_within_a_tenth_of_a_second(serve: Serve) -> None:
 
     with_values = min(duration(command) for _ in range(7))
     bare = min(duration([sys.executable, "-c", "pass"]) for _ in range(7))
-    assert with_values - bare < 0.1
+    assert with_values < 8 * bare
 
 
 def test_the_answer_is_what_was_asked_for(serve: Serve) -> None:
