@@ -510,6 +510,6 @@ def test_random_requests_and_interrupts_never_break_framing(drive: Drive, tmp_pa
         assert reading.line() == b"/"
         number = int(reading.line().strip(b"#"))
     assert seen["returned"] > 100
-    assert seen["interrupted"] > 20
+    assert seen["interrupted"] > 5  # how many is a matter of luck and of how busy the machine is
     assert (seen["ended"] > 0) <= (revision == "v1")
     assert b"Traceback" not in driver.err
