@@ -13,6 +13,9 @@ from ctld.commands.context import Context
 from ctld.commands.gather import gather_commands
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
+from ctld.commands.schedule import Schedule, schedule_commands
+from ctld.dialects.fss_control.commands import control_commands
+from ctld.dialects.guest_agent.commands import agent_commands
 from ctld.dialects.table import DIALECTS
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError, ShuttingDown
@@ -23,6 +26,9 @@ from ctld.server import Server
 from ctld.settings import Settings, places
 
 __all__ = ["daemon_commands", "make_jobs", "make_pool", "make_runtime_dir", "make_server", "serve"]
+
+# What is to be run later, below the state directory.
+_SCHEDULE = "schedule.json"
 
 _MAX_SLEEP = 86_400.0  # a day: enough to try anything, and nothing that sleeps for ever
 
@@ -60,7 +66,9 @@ async def serve(settings: Settings) -> None:
     """
     jobs = make_jobs(settings, os.environ)
     pool = make_pool(settings)
-    server = make_server(settings, os.environ, jobs, pool)
+    schedule = Schedule(os.path.join(places(settings.daemon, os.environ, os.geteuid()).state_dir, _SCHEDULE))
+    server = make_server(settings, os.environ, jobs, pool, schedule)
+    server.create_task(schedule.keep(lambda entry: server.launch(schedule.run, entry)), name="schedule")
     # Outside of the server: commands that use workers end before the workers do.
     async with pool or contextlib.nullcontext():
         if jobs is None:
@@ -90,7 +98,11 @@ def make_pool(settings: Settings) -> Pool | None:
 
 
 def make_server(
-    settings: Settings, environ: Mapping[str, str], jobs: JobKeeper | None = None, pool: Pool | None = None
+    settings: Settings,
+    environ: Mapping[str, str],
+    jobs: JobKeeper | None = None,
+    pool: Pool | None = None,
+    schedule: Schedule | None = None,
 ) -> Server[Any]:
     """Put the server together, and make the directory that its sockets need.
 
@@ -99,6 +111,7 @@ def make_server(
         environ: Says where things are by default, and whether sockets are inherited.
         jobs: Who keeps the jobs, if there are any.
         pool: The gatherers, if there are any.
+        schedule: What is to be run later, for whoever has it run; None: that of the state directory.
 
     Raises:
         ConfigError: The settings cannot be used here.
@@ -116,6 +129,9 @@ def make_server(
     if pool is not None:
         reports = settings.gatherer.reports or os.path.join(where.state_dir, "reports")
         commands.include(gather_commands(pool, ReportStore(reports, max_bytes=settings.gatherer.max_report)))
+    commands.include(agent_commands(settings))
+    commands.include(control_commands(listen))
+    commands.include(schedule_commands(schedule or Schedule(os.path.join(where.state_dir, _SCHEDULE))))
     return Server(
         commands=commands,
         listen=listen,

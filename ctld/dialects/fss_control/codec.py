@@ -20,6 +20,7 @@ from ctld.dialects.fss_control.statuses import (
     PACKET_NOT,
     SUCCESS,
     SUPPORTED_NOT,
+    TIME_OUT,
     TOO_LARGE,
     TOO_SMALL,
     VALID_NOT,
@@ -77,6 +78,7 @@ class FssCodec:
         self._size: int | None = None
         self._ended = False
         self._done = False
+        self._expired = False
 
     @property
     def pending(self) -> int:
@@ -91,6 +93,11 @@ class FssCodec:
     def receive_eof(self) -> None:
         """Learn that the peer will send no more."""
         self._ended = True
+
+    def expire(self) -> bool:
+        """Learn that the time for a packet is over; tell whether there was none."""
+        self._expired = True
+        return not self._done
 
     def next_event(self) -> Request | Invalid | Pause:
         """Return the request, once it is whole."""
@@ -109,6 +116,8 @@ class FssCodec:
             return self._invalid(str(exc), exc.status)
         if not self._ended:
             return NEED_DATA
+        if self._expired:
+            return self._invalid("the packet took too long", TIME_OUT)
         if self._size is not None:
             text = f"the packet ends after {len(self._received)} of {self._size} bytes"
             return self._invalid(text, TOO_SMALL)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ctld.dialects.guest_agent.requests import field
 from ctld.dialects.guest_agent.statuses import json_string
 
-__all__ = ["GET_OPTION", "answer_get_option", "get_option"]
+__all__ = ["GET_OPTION", "answer_get_option", "get_option", "option_answer"]
 
 GET_OPTION: Final = "agent.config.getoption"
 """The name of the command."""
@@ -34,11 +34,16 @@ def answer_get_option(request: bytes, options: Mapping[str, Any]) -> bytes:
         name = ""
     if not isinstance(name, str):
         raise ValueError("Option is no string")  # noqa: TRY004 - the peer's mistake, whose text it is told
+    return option_answer(name, options).encode()
+
+
+def option_answer(name: str, options: Mapping[str, Any]) -> str:
+    """Return the text of the answer about an option."""
     status, message, value = get_option(name, options)
     return (
         f'{{"Status":{status},"StatusMessage":{json_string(message)},'
         f'"Option":{json_string(name)},"Value":{json_string(value)}}}'
-    ).encode()
+    )
 
 
 def get_option(name: str, options: Mapping[str, Any]) -> tuple[int, str, str]:

@@ -1,0 +1,123 @@
+"""The client of controllers (specification F5): where they are, and what may go wrong."""
+
+import socket
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from ctld.dialects.fss_control.client import BadOrder, ask, read_settings, socket_path
+from ctld.dialects.fss_control.packet import encode_packet
+from ctld.dialects.fss_control.responses import Response, encode_response
+from ctld.errors import ConfigError, ConnectFailed, ConnectionLost, RemoteProtocolError
+
+ANSWER = Response("controller", "F_done", "start", b"content")
+WIRE = encode_packet(encode_response(ANSWER))
+
+
+@pytest.fixture
+def path():
+    with tempfile.TemporaryDirectory(prefix="fss-") as folder:
+        yield str(Path(folder, "c"))
+
+
+class Scripted:
+    def __init__(self, path, pieces):
+        self.received = b""
+        self._pieces = pieces
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(path)
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self):
+        client, _ = self._socket.accept()
+        with client:
+            self.received = client.recv(65536)
+            for piece in self._pieces:
+                client.sendall(piece)
+
+
+@pytest.mark.parametrize("pieces", [[WIRE], [WIRE[i : i + 1] for i in range(len(WIRE))], [WIRE + b"more"]])
+@pytest.mark.parametrize("timeout", [None, 10.0])
+def test_an_answer_however_it_comes(path, pieces, timeout):
+    with Scripted(path, pieces) as server:
+        assert ask(path, ["start", "a", "b"], timeout=timeout) == ANSWER
+    assert server.received.endswith(b"action start a b\nlength 0\npayload:\n")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "error"),
+    [
+        ([], ConnectionLost),
+        ([WIRE[:3]], ConnectionLost),
+        ([WIRE[:-1]], ConnectionLost),
+        ([b"\x81" + WIRE[1:]], RemoteProtocolError),
+        ([b"\x80\xff\xff\xff\xff"], RemoteProtocolError),
+        ([encode_packet(b"junk")], RemoteProtocolError),
+    ],
+)
+def test_answers_that_are_none(path, pieces, error):
+    with Scripted(path, pieces), pytest.raises(error):
+        ask(path, ["start", "a", "b"])
+
+
+@pytest.mark.parametrize("words", [[], ["burn"], ["start", "a"], ["start", "a", "b\nc"]])
+def test_words_that_are_no_order_are_not_sent(words):
+    with pytest.raises(BadOrder):
+        ask("/no/such/socket", words)
+
+
+@pytest.mark.parametrize("where", ["/no/such/socket", "a\0b", "x" * 200])
+def test_nobody_is_there(where):
+    with pytest.raises(ConnectFailed):
+        ask(where, ["start", "a", "b"])
+
+
+def test_where_the_socket_is(tmp_path):
+    assert socket_path({}) == "/var/run/controller/default.socket"
+    assert (
+        socket_path({"path_socket": "/x", "path_socket_prefix": "p-", "path_socket_suffix": ".s"}) == "/x/p-default.s"
+    )
+    assert socket_path({"name_socket": "n"}, name="m") == "/var/run/controller/m.socket"
+    assert socket_path({"path_socket": "/x"}, str(tmp_path)) == f"{tmp_path}/default.socket"
+    assert socket_path({}, str(tmp_path), "n") == f"{tmp_path}/n.socket"
+    assert socket_path({}, "/some/file", "n") == "/some/file"
+
+
+def test_settings(tmp_path):
+    file = tmp_path / "settings"
+    file.write_text("# comment\n\nname_socket 'a b'\npath_socket /x\nelse what ever\n")
+    assert read_settings(str(file)) == {"name_socket": "a b", "path_socket": "/x"}
+
+
+def test_a_missing_default_file_is_fine_and_a_missing_named_one_is_not(monkeypatch, tmp_path):
+    monkeypatch.setattr("ctld.dialects.fss_control.client.DEFAULT_SETTINGS", str(tmp_path / "none"))
+    assert read_settings("") == {}
+    with pytest.raises(ConfigError, match="No such file"):
+        read_settings(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"name_socket\n", ":1: name_socket takes one word"), (b"\nname_socket a b", ":2: "), (b"a \0", "no NUL")],
+)
+def test_settings_that_are_none(tmp_path, content, message):
+    file = tmp_path / "settings"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        read_settings(str(file))
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_settings(str(tmp_path))

@@ -1,0 +1,298 @@
+"""The controller on a real socket: every action of F6, every row of F4's table that needs one, and the schedule."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import pytest_asyncio
+
+import ctld
+from ctld.commands.jobs import job_commands
+from ctld.commands.schedule import Schedule, schedule_commands
+from ctld.dialects.fss_control.actions import encode_order
+from ctld.dialects.fss_control.client import ask
+from ctld.dialects.fss_control.commands import control_commands
+from ctld.dialects.fss_control.handler import FssHandler, FssListen
+from ctld.dialects.fss_control.packet import HEAD_SIZE, encode_packet
+from ctld.dialects.fss_control.responses import Response, decode_response
+from ctld.errors import ConnectionLost
+from ctld.jobs.state import State
+from tests.commands.job_stage import lab, stage
+from tests.native import until
+
+__all__ = ["lab", "stage"]
+
+
+class Controller:
+    def __init__(self, stage):
+        self.stage = stage
+        self.path = f"{stage.lab.folder}/c"
+        self.schedule = Schedule(f"{stage.lab.folder}/state/schedule.json")
+        self.commands = ctld.CommandRegistry()
+
+    async def open(self, handler=FssHandler, **keys):
+        listen = FssListen(address=f"unix:{self.path}", **keys)
+        self.commands.include(job_commands(self.stage.supervisor))
+        self.commands.include(control_commands([listen]))
+        self.commands.include(schedule_commands(self.schedule))
+        server = self.stage.served.server
+        await server.listen(listen, handler=handler, commands=self.commands)
+
+    async def ask(self, *words):
+        return await asyncio.to_thread(ask, self.path, words, timeout=20)
+
+    async def status(self, *words):
+        response = await self.ask(*words)
+        assert response.action == words[0]
+        return f"{response.type} {response.status}"
+
+    async def raw(self, data, *, half_close=True):
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        try:
+            writer.write(data)
+            if half_close:
+                writer.write_eof()
+            answer = await reader.read()
+        finally:
+            writer.close()
+        return decode_response(answer[HEAD_SIZE:])
+
+    async def load(self, name="svc/web", cmd="sleep 60", **keys):
+        await self.stage.load(name, cmd, **keys)
+
+    def pid(self, name="svc/web"):
+        return self.stage.supervisor.info(name).processes[0].pid
+
+
+@pytest_asyncio.fixture
+async def control(stage):
+    return Controller(stage)
+
+
+def state_of(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+async def test_start_stop_restart_rerun_and_kill_succeed_when_the_state_is_reached(control):
+    await control.open()
+    await control.load()
+    assert await control.status("start", "svc", "web") == "controller F_success"
+    first = control.pid()
+    assert await control.status("restart", "svc", "web", "now") == "controller F_success"
+    second = control.pid()
+    assert await control.status("rerun", "svc", "web") == "controller F_success"
+    assert len({first, second, control.pid(), None}) == 4
+    assert await control.status("stop", "svc", "web") == "controller F_success"
+    assert control.pid() is None
+    assert await control.status("rerun", "svc", "web") == "controller F_success"
+    assert await control.status("kill", "svc", "web") == "controller F_success"
+    assert control.pid() is None
+
+
+async def test_an_action_that_fails_says_why(control):
+    await control.open()
+    await control.load(cmd="exit 3", restart=0)
+    response = await control.ask("start", "svc", "web")
+    assert (response.type, response.status, response.action) == ("controller", "F_failure", "start")
+    assert b"Exited too soon" in response.content
+    assert await control.status("pause", "svc", "web") == "controller F_failure"
+
+
+async def test_reload_sends_the_signal_of_the_job(control):
+    await control.open()
+    script = "trap 'echo hup >> log' HUP; echo ready >> log; while :; do sleep 0.02; done"
+    await control.load(cmd=f'sh -c "{script}"', dir=str(control.stage.lab.work))
+    await control.status("start", "svc", "web")
+    log = control.stage.lab.work / "log"
+    await until(log.exists)
+    assert await control.status("reload", "svc", "web") == "controller F_done"
+    await until(lambda: "hup" in log.read_text())
+
+
+@pytest.mark.parametrize(("halt", "go_on"), [("pause", "resume"), ("freeze", "thaw")])
+async def test_pause_and_freeze_stop_the_processes_until_resume_and_thaw(control, halt, go_on):
+    await control.open()
+    await control.load()
+    await control.status("start", "svc", "web")
+    assert await control.status(halt, "svc", "web") == "controller F_done"
+    await until(lambda: state_of(control.pid()) == "T")
+    assert await control.status(go_on, "svc", "web") == "controller F_done"
+    await until(lambda: state_of(control.pid()) != "T")
+
+
+async def test_f4_a_rule_that_is_not_known(control):
+    await control.open()
+    for words in (("svc", "nothing"), ("..", "etc"), ("a b", "c"), ("/", "x")):
+        response = await control.ask("start", *words)
+        assert (response.type, response.status) == ("error", "F_known_not"), words
+    assert (await control.ask("stop", "svc", "nothing", "in", "5", "minutes")).status == "F_known_not"
+
+
+async def test_f4_what_is_switched_off(control):
+    await control.open()
+    for action in ("shutdown", "reboot", "kexec"):
+        response = await control.ask(action, "now")
+        assert (response.type, response.status, response.action) == ("error", "F_supported_not", action)
+        assert response.content.endswith(b"is switched off here")
+
+
+async def test_f4_without_jobs_nothing_about_jobs_is_supported(stage):
+    control = Controller(stage)
+    listen = FssListen(address=f"unix:{control.path}")
+    await stage.served.server.listen(listen, handler=FssHandler, commands=ctld.CommandRegistry())
+    assert await control.status("start", "a", "b") == "error F_supported_not"
+
+
+class Stranger(FssHandler):
+    async def on_connect(self):
+        await super().on_connect()
+        self.peer = replace(self.peer, role="observe", uid=12345)
+
+
+async def test_f4_a_caller_who_may_not(control):
+    await control.open(Stranger, allow_shutdown=True)
+    await control.load()
+    assert await control.status("start", "svc", "web") == "error F_access_denied"
+    assert await control.status("start", "svc", "web", "in", "1", "hour") == "error F_access_denied"
+    assert await control.status("shutdown", "now") == "error F_access_denied"
+    assert control.pid() is None
+
+
+async def test_f6_a_job_that_somebody_else_works_on_is_busy(control):
+    await control.open()
+    await control.load(cmd="sh -c 'trap \"\" TERM; while :; do sleep 0.05; done'", stopTime=20)
+    await control.status("start", "svc", "web")
+    stopping = asyncio.create_task(control.ask("stop", "svc", "web"))
+    await until(lambda: control.stage.supervisor.info("svc/web").processes[0].state is State.STOPPING)
+    response = await control.ask("restart", "svc", "web")
+    assert (response.type, response.status, response.action) == ("controller", "F_busy", "restart")
+    assert await control.status("kill", "svc", "web") == "controller F_success"
+    assert (await stopping).status == "F_success"
+
+
+async def test_shutdown_stops_the_daemon_and_is_answered(control):
+    await control.open(allow_shutdown=True)
+    assert await control.status("shutdown", "now") == "init F_done"
+    await asyncio.wait_for(control.stage.served.server.wait_closed(), 20)
+
+
+@pytest.mark.parametrize("init_replies", ["init", "controller"])
+async def test_reboot_and_kexec_run_what_is_configured(control, init_replies):
+    flag = control.stage.lab.work / "rebooted"
+    await control.open(reboot_command=("touch", str(flag)), kexec_command=("false",), init_replies=init_replies)
+    assert await control.status("reboot", "now") == f"{init_replies} F_done"
+    assert flag.exists()
+    response = await control.ask("kexec", "now")
+    assert (response.type, response.status) == (init_replies, "F_failure")
+    assert response.content == b"false: exit code 1"
+
+
+async def test_a_program_that_is_not_there_is_a_failure(control):
+    await control.open(reboot_command=("/no/such/program",))
+    assert await control.status("reboot", "now") == "init F_failure"
+
+
+def test_two_listeners_agree_about_the_machine():
+    listens = [FssListen(address="/a", reboot_command=("a",)), FssListen(address="/b", reboot_command=("b",))]
+    with pytest.raises(ctld.ConfigError, match="say different things about reboot_command"):
+        control_commands(listens)
+    names = {command.name for command in control_commands(listens[:1])}
+    assert names == {"job_freeze", "job_thaw", "control_reboot"}
+
+
+async def test_at_and_in_are_listed_cancelled_and_run(control):
+    await control.open()
+    await control.load()
+    server = control.stage.served.server
+    assert await control.status("start", "svc", "web", "in", "2", "hours") == "controller F_done"
+    assert await control.status("stop", "svc", "web", "at", "2999-01-01T00:00") == "controller F_done"
+    listed = control.schedule.entries()
+    assert [(entry.command, entry.options) for entry in listed] == [
+        ("job_start", {"name": "svc/web"}),
+        ("job_stop", {"name": "svc/web"}),
+    ]
+    assert 7190 < listed[0].at - time.time() < 7210
+    task = server.create_task(
+        control.schedule.keep(lambda entry: server.launch(control.schedule.run, entry)), name="schedule"
+    )
+    assert await control.status("start", "svc", "web", "at", "2001-01-01T00:00") == "controller F_done"
+    task.cancel()
+
+
+async def test_the_peer_has_so_long_for_a_packet(control):
+    await control.open(timeout=0.1)
+    for beginning in (b"", b"\x80\0\0\0\x30header"):
+        response = await control.raw(beginning, half_close=False)
+        assert (response.type, response.status) == ("error", "F_time_out")
+
+
+async def test_the_time_for_a_packet_is_not_that_of_the_action(control):
+    await control.open(timeout=0.05)
+    await control.load(startTime=1)  # 0.2 s here
+    assert await control.status("start", "svc", "web") == "controller F_success"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x80\0", "F_packet_not"),
+        (b"\x80\x7f\0\0\0", "F_too_large"),
+        (b"\x80\0\0\0\x30header", "F_too_small"),
+        (encode_packet(b"payload:\n"), "F_payload_not"),
+        (encode_packet(b"header:\nlength 0\npayload:\n"), "F_header_not"),
+    ],
+)
+async def test_f4_malformed_packets_are_answered_and_the_connection_ends(control, data, status):
+    await control.open()
+    response = await control.raw(data)
+    assert (response.type, response.status) == ("error", status)
+
+
+async def test_what_follows_a_packet_does_not_cost_the_answer(control):
+    await control.open()
+    packet = encode_packet(encode_order(["start", "a", "b"]))
+    response = await control.raw(packet + b"x" * 100_000, half_close=False)
+    assert response.status == "F_known_not"
+
+
+async def test_the_head_of_an_answer_comes_in_one_write(control):
+    await control.open()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, control.path)
+        await loop.sock_sendall(sock, encode_packet(encode_order(["start", "a", "b"])))
+        assert len(await loop.sock_recv(sock, 65536)) > HEAD_SIZE
+
+
+async def test_a_client_that_has_gone_does_not_stop_what_it_began(control):
+    await control.open()
+    await control.load()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(control.path)
+        sock.sendall(encode_packet(encode_order(["start", "svc", "web"])))
+    await control.stage.lab.until_state(control.stage.supervisor, "svc/web", State.ALIVE)
+
+
+async def test_a_limit_of_connections_is_an_answer(control):
+    await control.open()
+    codec = FssHandler(
+        SimpleNamespace(app=None, server=None, opts=None, listen="", limits=None), None, ctld.Peer.DAEMON
+    ).make_codec()
+    codec.send(ctld.Failure("the daemon is busy", "busy"))
+    assert decode_response(codec.data_to_send()[HEAD_SIZE:]) == Response("error", "F_busy", "", b"the daemon is busy")
+
+
+async def test_the_client_gives_up_when_it_is_told_to(control):
+    await control.open()
+    await control.load(cmd="sh -c 'trap \"\" TERM; while :; do sleep 0.05; done'", stopTime=20)
+    await control.status("start", "svc", "web")
+    with pytest.raises(ConnectionLost, match="too long"):
+        await asyncio.to_thread(ask, control.path, ["stop", "svc", "web"], timeout=0.1)
+    os.kill(control.pid(), signal.SIGKILL)
