@@ -55,6 +55,16 @@ LOCAL: dict[str, tuple[str, str, str]] = {
         "[-c HOST[:PORT]] [-s] COMMAND [ARG]",
         "do what taskmasterctl does; -s for a prompt",
     ),
+    "control": (
+        "ctlctl.control",
+        "[-R] [-s SETTINGS] [-k SOCKET] [-n NAME] ACTION WORD...",
+        "ask an FSS controller; -R prints one line for scripts",
+    ),
+    "guest send": (
+        "ctlctl.guest",
+        "[--socket PATH | --listener NAME [--dir DIR]] [--timeout S] JSON|-",
+        "ask a guest agent's command monitor",
+    ),
     "completion": ("ctlctl.completion", "bash|zsh|fish", "print what makes a shell complete commands"),
     "dial-stdio": ("ctlctl.dial_stdio", "", "connect the standard streams to the daemon, for ssh://"),
     "__complete": ("ctlctl.completion", "", ""),

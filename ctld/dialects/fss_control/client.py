@@ -11,13 +11,14 @@ from ctld.dialects.fss_control.actions import encode_order
 from ctld.dialects.fss_control.packet import HEAD_SIZE, MalformedPacket, decode_head, encode_packet
 from ctld.dialects.fss_control.payload import MalformedPayload
 from ctld.dialects.fss_control.responses import Response, decode_response
+from ctld.dialects.fss_control.statuses import BUSY, DONE, SUCCESS, status_number
 from ctld.dialects.fss_control.words import InvalidWord, read_words
 from ctld.errors import ConfigError, ConnectFailed, ConnectionLost, RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DEFAULT_SETTINGS", "BadOrder", "ask", "read_settings", "socket_path"]
+__all__ = ["DEFAULT_SETTINGS", "BadOrder", "ask", "is_good", "read_settings", "sentence", "socket_path"]
 
 DEFAULT_SETTINGS = "/etc/controller/settings"
 
@@ -68,6 +69,30 @@ def ask(path: str, words: Sequence[str], *, timeout: float | None = None) -> Res
             raise ConnectionLost("the controller took too long to answer") from None
         except OSError as exc:
             raise ConnectionLost(f"the connection to the controller broke: {exc.strerror}") from None
+
+
+def is_good(response: Response) -> bool:
+    """Whether an answer says that the action has been carried out, and has not failed."""
+    return response.type != "error" and response.status in (DONE, SUCCESS)
+
+
+def sentence(response: Response) -> str:
+    """Say an answer in plain words."""
+    action = f"The action '{response.action}'"
+    message = response.content.decode(errors="replace").strip()
+    if response.type == "error":
+        about = f" for action '{response.action}'" if response.action else ""
+        number = status_number(response.status)
+        known = "" if number is None else f" ({number})"
+        text = f"ERROR: Received error response{about} with status '{response.status}'"
+        return f"{text}: {message}" if message else f"{text}{known}."
+    if response.status == DONE:
+        return f"{action} is performed."
+    if response.status == SUCCESS:
+        return f"{action} is performed successfully."
+    if response.status == BUSY:
+        return f"WARNING: {action} could not be performed because the service is busy."
+    return f"{action} failed with status '{response.status}'" + (f": {message}" if message else ".")
 
 
 def socket_path(settings: Mapping[str, str], socket_or_directory: str = "", name: str = "") -> str:

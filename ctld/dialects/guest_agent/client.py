@@ -5,12 +5,18 @@ import socket
 import time
 from typing import Final
 
-from ctld.dialects.guest_agent.paths import pipe_name
+from ctld.dialects.guest_agent.paths import DEFAULT_DIRECTORY, KnownListener, pipe_name
+from ctld.dialects.guest_agent.requests import understand
 from ctld.dialects.guest_agent.statuses import Status, failure_body
 
-__all__ = ["send_command"]
+__all__ = ["DEFAULT_DIRECTORY", "KnownListener", "is_request", "pipe_name", "send_command"]
 
 _CHUNK: Final = 64 * 1024
+
+
+def is_request(data: bytes) -> bool:
+    """Whether a monitor would take these bytes for a request; `send_command()` does not ask."""
+    return understand(data) is not None
 
 
 def send_command(request: bytes, listener_or_path: int | str | os.PathLike[str], timeout: float = 10.0) -> bytes:
