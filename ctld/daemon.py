@@ -68,9 +68,10 @@ async def serve(settings: Settings) -> None:
     pool = make_pool(settings)
     schedule = Schedule(os.path.join(places(settings.daemon, os.environ, os.geteuid()).state_dir, _SCHEDULE))
     server = make_server(settings, os.environ, jobs, pool, schedule)
-    server.create_task(schedule.keep(lambda entry: server.launch(schedule.run, entry)), name="schedule")
     # Outside of the server: commands that use workers end before the workers do.
-    async with pool or contextlib.nullcontext():
+    async with pool or contextlib.nullcontext(), server:
+        # Now that its sockets are open: where such a daemon runs already, this one has ended before.
+        server.create_task(schedule.keep(lambda entry: server.launch(schedule.run, entry)), name="schedule")
         if jobs is None:
             await server.serve_forever()
         else:

@@ -3,17 +3,23 @@
 Whether the caller may is asked twice: when it is noted, so that nobody waits for a denial,
 and when it is run, with the rules of that day.  An entry leaves the file before it runs, so
 that a command that ends the daemon is not run again by the next one.
+
+There are two clocks.  What is due at a time follows the clock on the wall, also when that is set.  What is
+due after a delay follows the one that nobody sets, for as long as this daemon lives; the
+next daemon only knows the time on the wall that the delay came to.
+
+What was due while no daemon ran, or while the machine slept, runs as soon as there is one, unless it is
+more than an hour late: then it is told in the log and dropped, since nobody expects it any more.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -21,11 +27,12 @@ from ctld.commands.context import Context
 from ctld.commands.options import Option
 from ctld.commands.permission import require_role
 from ctld.commands.registry import CommandRegistry
-from ctld.errors import Busy, CommandFailed, NotFound, error_from_wire
-from ctld.peer import Peer, Role
+from ctld.commands.schedule_file import MAX_ENTRY, ScheduledCommand, read_entries, write_entries
+from ctld.errors import BadRequest, Busy, CommandFailed, InvalidOptions, NotFound, error_from_wire
+from ctld.peer import Peer
 from ctld.wire.messages import Failure
 
-__all__ = ["MAX_ENTRIES", "Schedule", "ScheduledCommand", "schedule_commands"]
+__all__ = ["MAX_ENTRIES", "Schedule", "schedule_commands"]
 
 logger = logging.getLogger("ctld.schedule")
 
@@ -35,81 +42,97 @@ MAX_ENTRIES: Final = 1000
 # The clock may be set while nothing is due; this is how soon that is noticed, in seconds.
 _LONGEST_NAP: Final = 60.0
 
-# What was due while no daemon ran, and longer ago than this, is not what anybody wants any more.
+# What is later than this, in seconds, is not what anybody wants any more.
 _TOO_LATE: Final = 3600.0
 
+# Ten years: who plans further ahead has mistyped a number.
+_FARTHEST: Final = 3660 * 86_400.0
 
-class ScheduledCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry.
+_EntryId: TypeAlias = Annotated[str, Option("the entry", complete="job_schedule.id")]
 
-    Attributes:
-        id: Its name.
-        at: When it is due, in seconds since 1970.
-        command: The command.
-        options: Its options.
-        peer: Who asked for it, for people.
-        role: The role that the peer had.
-        uid: The user id of the peer.
-        transport: How the peer came.
-    """
 
-    id: str
-    at: float
-    command: str
-    options: dict[str, Any] = {}
-    peer: str = ""
-    role: Role = "anyone"
-    uid: int | None = None
-    transport: str = ""
+def _uptime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)  # which goes on while the machine sleeps
 
 
 class Schedule:
-    """What is to be run later.
+    """What is to be run later; the file is read when it is first needed.
 
     Args:
-        path: The file; what is in it already is part of the schedule.
-        now: The clock.
+        path: The file.
+        now: The clock on the wall.
+        uptime: The clock that nobody sets.
     """
 
-    def __init__(self, path: str, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: str, *, now: Callable[[], float] = time.time, uptime: Callable[[], float] = _uptime
+    ) -> None:
         self._path = path
         self._now = now
+        self._uptime = uptime
         self._changed = asyncio.Event()
-        self._entries = {entry.id: entry for entry in self._read()}
+        self._lock = asyncio.Lock()
+        self._known: dict[str, ScheduledCommand] | None = None
+        self._delayed: dict[str, float] = {}  # when they are due, by the clock that nobody sets
+        self._started: set[str] = set()
 
-    def entries(self) -> list[ScheduledCommand]:
-        """Return what is to be run, the next one first."""
-        return sorted(self._entries.values(), key=lambda entry: (entry.at, entry.id))
+    async def entries(self) -> list[ScheduledCommand]:
+        """Return what is to be run, the next one first; times are by the clock on the wall as it is now.
 
-    def add(self, entry: ScheduledCommand) -> None:
+        Raises:
+            CommandFailed: The file cannot be read.
+        """
+        async with self._lock:
+            return self._in_order(await self._read())
+
+    async def add(self, entry: ScheduledCommand, *, delay: float | None = None) -> None:
         """Note an entry.
+
+        Args:
+            entry: The entry.
+            delay: In how many seconds it is due, whatever becomes of the clock on the wall.
 
         Raises:
             Busy: There are too many.
-            CommandFailed: The file cannot be written; then it is not noted.
+            InvalidOptions: It is too long.
+            CommandFailed: The file cannot be read or written; then it is not noted.
         """
-        if len(self._entries) >= MAX_ENTRIES:
-            raise Busy(f"{MAX_ENTRIES} commands are scheduled already")
-        self._write({**self._entries, entry.id: entry})
+        if len(msgspec.json.encode(entry)) > MAX_ENTRY:
+            raise InvalidOptions(f"the options are longer than a schedule keeps ({MAX_ENTRY} bytes)", path="$.options")
+        async with self._lock:
+            known = await self._read()
+            if len(known) >= MAX_ENTRIES:
+                raise Busy(f"{MAX_ENTRIES} commands are scheduled already")
+            if delay is not None:
+                self._delayed[entry.id] = self._uptime() + delay
+            await self._replace({**known, entry.id: entry})
 
-    def take(self, entry_id: str) -> ScheduledCommand:
+    async def take(self, entry_id: str) -> ScheduledCommand:
         """Remove an entry and return it.
 
         Raises:
             NotFound: There is none of that id.
-            CommandFailed: The file cannot be written; then it stays.
+            CommandFailed: The file cannot be read or written; then it stays.
         """
-        entry = self._entries.get(entry_id)
-        if entry is None:
-            raise NotFound(f"nothing is scheduled as {entry_id[:100]!r}", kind="schedule", name=entry_id[:100])
-        self._write({known: other for known, other in self._entries.items() if known != entry_id})
+        async with self._lock:
+            known = await self._read()
+            entry = known.get(entry_id)
+            if entry is None:
+                raise NotFound(f"nothing is scheduled as {entry_id[:100]!r}", kind="schedule", name=entry_id[:100])
+            await self._replace({other: known[other] for other in known if other != entry_id})
         return entry
 
-    async def run(self, ctx: Context[Any], id: Annotated[str, Option("the entry", complete="job_schedule.id")]) -> Any:
+    async def run(self, ctx: Context[Any], id: _EntryId) -> Any:
         """Run now what was to be run later, as whoever asked for it."""
-        entry = self.take(id)
+        try:
+            async with ctx.shield():
+                entry = await self.take(id)
+        except CommandFailed as exc:
+            self._started.discard(id)  # it is there still, unless somebody else was faster: to be tried again
+            logger.warning("! %s cannot be run: %s", id[:100], exc)
+            raise
         peer = Peer(name=entry.peer, role=entry.role, uid=entry.uid, transport=entry.transport)
-        # What has a uid is judged by today's rules; the role that its listener gave is only the fallback.
+        # What has a uid is judged by today's rules; the role that it had is only the fallback.
         peer = replace(peer, role=ctx.runtime.policy.role_of(peer, entry.role).role)
         final = await ctx.dispatcher.run(peer, entry.command, entry.options)
         if isinstance(final, Failure):
@@ -123,55 +146,55 @@ class Schedule:
         Args:
             run: Starts the entry of this id, which it takes.
         """
-        started: set[str] = set()
         while True:
             self._changed.clear()
-            started &= self._entries.keys()
-            waiting = [entry for entry in self.entries() if entry.id not in started]
-            now = self._now()
-            for entry in waiting:
-                if entry.at <= now:
-                    started.add(entry.id)
-                    self._run_or_drop(entry, run, now)
-            left = [entry.at - now for entry in waiting if entry.at > now]
+            nap = _LONGEST_NAP
+            try:
+                nap = await self._run_due(run)
+            except CommandFailed as exc:
+                logger.warning("! what is scheduled waits: %s", exc)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min([*left, _LONGEST_NAP])):
+                async with asyncio.timeout(nap):
                     await self._changed.wait()
 
-    def _run_or_drop(self, entry: ScheduledCommand, run: Callable[[str], object], now: float) -> None:
-        try:
-            if now - entry.at > _TOO_LATE:
-                logger.warning("! %s of %s was due while nothing ran, and is dropped", entry.command, entry.peer)
-                self.take(entry.id)
+    async def _run_due(self, run: Callable[[str], object]) -> float:
+        """Start what is due; return the seconds until that is worth another look."""
+        entries = await self.entries()
+        self._started.intersection_update(entry.id for entry in entries)
+        now = self._now()
+        nap = _LONGEST_NAP
+        for entry in entries:
+            if entry.id in self._started:
+                continue
+            if entry.at > now:
+                nap = min(nap, entry.at - now)
+            elif now - entry.at > _TOO_LATE and entry.id not in self._delayed:
+                logger.warning("! %s of %s is dropped: it was due long ago", entry.command, entry.peer)
+                with contextlib.suppress(NotFound):  # somebody has cancelled it meanwhile
+                    await self.take(entry.id)
             else:
                 run(entry.id)
-        except CommandFailed as exc:
-            logger.warning("! the scheduled %s of %s: %s", entry.command, entry.peer, exc)
+                self._started.add(entry.id)
+        return nap
 
-    def _read(self) -> list[ScheduledCommand]:
-        try:
-            with open(self._path, "rb") as file:
-                return msgspec.json.decode(file.read(), type=list[ScheduledCommand])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.MsgspecError) as exc:
-            logger.warning("! cannot read what was scheduled (%s): %s", self._path, exc)
-            return []
+    def _in_order(self, known: dict[str, ScheduledCommand]) -> list[ScheduledCommand]:
+        ahead = self._now() - self._uptime()
+        entries = [
+            msgspec.structs.replace(entry, at=self._delayed[entry.id] + ahead) if entry.id in self._delayed else entry
+            for entry in known.values()
+        ]
+        return sorted(entries, key=lambda entry: (entry.at, entry.id))
 
-    def _write(self, entries: dict[str, ScheduledCommand]) -> None:
-        """Replace the file as a whole, so that it is never half of one."""
-        temporary = f"{self._path}.new"
-        try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(file, "wb") as out:
-                out.write(msgspec.json.encode(list(entries.values())))
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(temporary, self._path)
-        except OSError as exc:
-            raise CommandFailed(f"cannot write the schedule: {exc.strerror}") from exc
-        self._entries = entries
+    async def _read(self) -> dict[str, ScheduledCommand]:
+        if self._known is None:
+            self._known = {entry.id: entry for entry in await asyncio.to_thread(read_entries, self._path)}
+        return self._known
+
+    async def _replace(self, entries: dict[str, ScheduledCommand]) -> None:
+        """Write the file, in a thread because a disk takes its time."""
+        await asyncio.to_thread(write_entries, self._path, list(entries.values()))
+        self._known = entries
+        self._delayed = {id: due for id, due in self._delayed.items() if id in entries}
         self._changed.set()
 
 
@@ -182,37 +205,69 @@ def schedule_commands(schedule: Schedule) -> CommandRegistry[Any]:
     @commands.command("job_schedule", role="observe")
     async def job_schedule(ctx: Context) -> list[ScheduledCommand]:
         """List what is to be run later, the next one first."""
-        return schedule.entries()
+        return await schedule.entries()
 
     @commands.command("job_schedule_add", role="operate")
     async def job_schedule_add(
         ctx: Context,
         command: Annotated[str, Option("the command")],
-        at: Annotated[float, msgspec.Meta(ge=0, le=2**40), Option("when, in seconds since 1970")],
+        at: Annotated[float | None, Option("when, in seconds since 1970")] = None,
+        delay: Annotated[float | None, Option("or in how many seconds from now")] = None,
         options: Annotated[dict[str, Any], Option("its options")] = {},  # noqa: B006 - a signature, which nobody changes
     ) -> ScheduledCommand:
         """Run a command later, as whoever asks for it now."""
-        found = ctx.dispatcher.find(command)
-        require_role(ctx.runtime, ctx.peer, found.role, command)
-        if ctx.authorize is not None:
-            await ctx.authorize(found, options)
-        found.options.decode(options)
-        if "name" in options and command.startswith("job_"):
-            await ctx.call("job_status", name=options["name"], usage=False)  # one that there is
+        due = _due(at, delay)
+        await _check(ctx, command, options)
         peer = ctx.peer
         entry = ScheduledCommand(
-            id=secrets.token_hex(4), at=at, command=found.name, options=options, peer=str(peer),
+            id=secrets.token_hex(4), at=due, command=command, options=options, peer=str(peer),
             role=peer.role, uid=peer.uid, transport=peer.transport,
         )  # fmt: skip
-        schedule.add(entry)
+        async with ctx.shield():
+            await schedule.add(entry, delay=delay)
         return entry
 
     @commands.command("job_schedule_cancel", role="operate")
-    async def job_schedule_cancel(
-        ctx: Context, id: Annotated[str, Option("the entry", complete="job_schedule.id")]
-    ) -> ScheduledCommand:
+    async def job_schedule_cancel(ctx: Context, id: _EntryId) -> ScheduledCommand:
         """Forget what was to be run later."""
-        return schedule.take(id)
+        async with ctx.shield():
+            return await schedule.take(id)
 
     commands.command("job_schedule_run", role="admin", record=False)(schedule.run)
     return commands
+
+
+def _due(at: float | None, delay: float | None) -> float:
+    """Return when something is due, by the clock on the wall.
+
+    Raises:
+        InvalidOptions: That is not said once, or is no time for a plan.
+    """
+    now = time.time()
+    if (at is None) == (delay is None):
+        raise InvalidOptions("either at or delay says when", path="$.at")
+    path, due = ("$.delay", now + delay) if delay is not None else ("$.at", at or 0.0)
+    if due < now - _LONGEST_NAP:  # a moment ago is now: a request takes its time, too
+        raise InvalidOptions("that time has passed", path=path)
+    if due > now + _FARTHEST:
+        raise InvalidOptions("that is more than ten years ahead", path=path)
+    return due
+
+
+async def _check(ctx: Context[Any], name: str, options: dict[str, Any]) -> None:
+    """Find out now what would be wrong with a command later.
+
+    Raises:
+        CommandFailed: The caller may not run it, or nobody could.
+    """
+    command = ctx.dispatcher.find(name)
+    require_role(ctx.runtime, ctx.peer, command.role, name)
+    if ctx.authorize is not None:
+        await ctx.authorize(command, options)
+    if command.endless or command.session:
+        raise BadRequest(f"{name} needs a client that listens: it cannot be scheduled")
+    if command.options.has_secrets:
+        raise BadRequest(f"{name} takes a secret, which a schedule would keep in a file")
+    command.options.decode(options)
+    if name.startswith("job_") and isinstance(options.get("name"), str):
+        await ctx.call("job_status", name=options["name"], usage=False)  # a job that there is
