@@ -1,6 +1,6 @@
 """Which events somebody wants: checked once, then asked for every event."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Self, TypeAlias
 
 import msgspec
@@ -43,11 +43,12 @@ class EventFilter(msgspec.Struct, frozen=True):
         Raises:
             InvalidOptions: A value is an object or a list of lists, or there are too many.
         """
-        wanted_types = frozenset(types)
-        wanted = tuple((key, _wanted(key, value)) for key, value in (opts or {}).items())
-        if len(wanted_types) + sum(max(len(values), 1) for _, values in wanted) > MAX_TERMS:
+        listed_types = list(types)
+        listed = [(key, _listed(value)) for key, value in (opts or {}).items()]
+        # Before they are hashed: numbers can be chosen so that a set of many takes minutes to make.
+        if len(listed_types) + sum(max(len(values), 1) for _, values in listed) > MAX_TERMS:
             raise InvalidOptions(f"a subscription names at most {MAX_TERMS} types and values")
-        return cls(wanted_types, wanted)
+        return cls(frozenset(listed_types), tuple((key, _wanted(key, values)) for key, values in listed))
 
     @property
     def selective(self) -> bool:
@@ -73,8 +74,11 @@ class EventFilter(msgspec.Struct, frozen=True):
         return True
 
 
-def _wanted(key: str, value: object) -> frozenset[tuple[bool, Scalar]]:
-    values = value if isinstance(value, list | tuple | set | frozenset) else [value]
+def _listed(value: object) -> Collection[object]:
+    return value if isinstance(value, list | tuple | set | frozenset) else [value]
+
+
+def _wanted(key: str, values: Collection[object]) -> frozenset[tuple[bool, Scalar]]:
     terms: set[tuple[bool, Scalar]] = set()
     for one in values:
         if not isinstance(one, _SCALARS):

@@ -69,3 +69,18 @@ def test_the_filter_agrees_with_its_model(
     made = EventFilter.of(types, wanted)
     assert made.matches(type, opts) is expected
     assert made.selective is bool(types or wanted)
+
+
+def test_a_filter_is_bounded_before_it_is_hashed():
+    class Counted(str):
+        hashed = 0
+
+        def __hash__(self) -> int:
+            Counted.hashed += 1
+            return 1
+
+    many = [Counted(number) for number in range(MAX_TERMS + 1)]
+    for types, opts in ((many, {}), ((), {"n": many})):
+        with pytest.raises(InvalidOptions, match=str(MAX_TERMS)):
+            EventFilter.of(types, opts)
+    assert Counted.hashed == 0

@@ -23,6 +23,9 @@ from ctld.wire.messages import NO_OPTIONS
 
 __all__ = ["RESERVED", "SESSION_OPTIONS", "Decoded", "Option", "OptionSet", "json_schema"]
 
+# What a client wrote is repeated to it, and kept in the log; this is more than any name has, and enough to find it.
+_MAX_SHOWN: Final = 300
+
 RESERVED: Final = ("cli", "progress", "manipulation_lock")
 """Options that every command accepts, and that none may declare (native protocol, N2)."""
 
@@ -95,6 +98,8 @@ class OptionSet:
             self._struct = msgspec.defstruct("Options", [*fields, *extra], kw_only=True, forbid_unknown_fields=True)
             self._decoder = msgspec.json.Decoder(self._struct, dec_hook=_decode_special)
             self.schema = _options_schema(fields, declared, self._rest_type if self._open else None)
+            if session:
+                _hide_environment(self.schema)
         except (TypeError, ValueError, NameError) as exc:
             reason = str(exc).splitlines()[-1]  # msgspec first tells what its own users could do
             raise RegistrationError(f"an option has a type that JSON cannot carry: {reason}") from exc
@@ -310,6 +315,15 @@ def _options_schema(
     return schema | ({"$defs": components} if components else {})
 
 
+def _hide_environment(schema: dict[str, Any]) -> None:
+    """Mark the values of `env` as secrets, as they often are; the names stay to be seen."""
+    entry = schema["properties"].get("env")
+    for branch in () if entry is None else (entry, *entry.get("anyOf", ())):
+        values = branch.get("additionalProperties")
+        if isinstance(values, dict) and values.get("type") == "string":
+            branch["additionalProperties"] = {**values, **SECRET_SCHEMA}
+
+
 def _absent() -> None:
     """Stand for a default that the schema of msgspec need not know; nobody calls it."""
 
@@ -335,18 +349,23 @@ def _invalid(problem: msgspec.ValidationError, known: frozenset[str], root: str 
     """Say which option is wrong, and how, in terms of options (N2, N3)."""
     text, _, place = str(problem).partition(" - at `")
     before, in_key, after = place.partition("key` in `")  # what is wrong is not a value but the key of one
-    path = root + (after if in_key else before).rstrip("`").removeprefix("$")
+    path = _cut(root + (after if in_key else before).rstrip("`").removeprefix("$"))
     if text.startswith("Object missing required field"):
         name = text.split("`")[1]
         return InvalidOptions(f"option {name!r} is missing{_inside(path)}", path=f"{path}.{name}")
     if text.startswith("Object contains unknown field"):
-        name = text.split("`")[1]
-        close = difflib.get_close_matches(name, known, n=1) if path == "$" else []
+        name = _cut(text.split("`")[1])
+        # Of what is cut nothing is near: to find that out for millions of characters takes seconds.
+        close = difflib.get_close_matches(name, known, n=1) if path == "$" and len(name) <= _MAX_SHOWN else []
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return InvalidOptions(f"unknown option {name!r}{_inside(path)}{hint}", path=f"{path}.{name}")
-    wrong = text[:1].lower() + text[1:]
+    wrong = text[:1].lower() + _cut(text[1:])
     what = "a key of option" if in_key else "option"
     return InvalidOptions(f"{what} {path.removeprefix('$.')!r}: {wrong}", path=path)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _inside(path: str) -> str:

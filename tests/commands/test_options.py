@@ -12,6 +12,7 @@ import pytest
 
 from ctld.commands.options import RESERVED, SESSION_OPTIONS, Option, OptionSet, json_schema
 from ctld.errors import BadSyntax, InvalidOptions, RegistrationError
+from ctld.secret import redact
 
 
 class Mode(enum.StrEnum):
@@ -503,3 +504,40 @@ def test_the_schema_of_a_type(annotation, expected):
     schema = json_schema(annotation)
     schema.get("$defs", {}).get("Mode", {}).pop("description", None)
     assert schema == expected
+
+
+def tuned(level: Literal["low", "high"]): ...
+
+
+def counted(**opts: int): ...
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (example, {"name": "a", "z" * 5_000_000: 1}),
+        (example, {"name": "a", "disks": [{"name": "d", "z" * 5_000_000: 1}]}),
+        (tuned, {"level": "z" * 5_000_000}),
+        (counted, {"z" * 5_000_000: "x"}),
+    ],
+    ids=["name", "name within", "enum", "open"],
+)
+def test_a_huge_name_or_value_is_told_in_short(monkeypatch, function, options):
+    # What is near to it is not looked for: difflib takes seconds for it, and every caller may ask.
+    looked_for = []
+    monkeypatch.setattr("difflib.get_close_matches", lambda name, *_, **__: looked_for.append(name) or [])
+    error = refused(function, options)
+    assert len(error.message) < 1000
+    assert len(error.fields["path"]) < 1000
+    assert not looked_for
+
+
+@pytest.mark.parametrize("hint", [dict[str, str], dict[str, str] | None])
+def test_values_of_the_environment_of_a_session_are_secrets(hint):
+    parameters = [inspect.Parameter("env", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)]
+    option_set = OptionSet(parameters, {"env": hint}, session=True)
+    assert option_set.has_secrets
+    assert redact(option_set.schema, {"env": {"TOKEN": "hunter2"}}) == {"env": {"TOKEN": "***"}}
+    assert not OptionSet(parameters, {"env": hint}).has_secrets
+    number = OptionSet(parameters, {"env": int}, session=True)
+    assert not number.has_secrets
