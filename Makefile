@@ -21,12 +21,12 @@ STAMPS  := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test suite lint types format docs bench fuzz install clean
+.PHONY: help demo run test suite lint types format docs bench bench-full fuzz install clean
 
 help: ## Say what can be made
 	@echo "ctld: a framework for local control daemons"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do printf '%-14s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do printf '%-16s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter, ARGS=... goes to pytest; see CONTRIBUTING.md."
 
@@ -80,8 +80,11 @@ format: $(STAMPS)/lint ## Let ruff lay out the code
 docs: $(STAMPS)/docs ## Build the documentation, strictly, into site/
 	$(CLEAN) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(STAMPS)/install ## Ratios to the yardstick, measured side by side
+bench: $(STAMPS)/install ## Measure beside a yardstick and the peers: some minutes, ARGS=requests for a part
 	$(CLEAN) $(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: $(STAMPS)/install ## The same with all that takes long
+	$(CLEAN) $(BIN)/python -m benchmarks --full $(ARGS)
 
 fuzz: $(STAMPS)/test ## Throw mutated bytes at every codec, SECONDS_EACH=20
 	$(CLEAN) $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS_EACH) $(ARGS)

@@ -1,0 +1,90 @@
+"""Run the load generator, the C one where there is a compiler."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import LOAD, ROOT, BenchmarkError, pinned
+from benchmarks.wires import Request
+
+__all__ = ["Load", "LoadGenerator", "compiler"]
+
+HERE = Path(__file__).parent
+
+# A slice that takes so much longer than it should is stuck.
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one slice has measured."""
+
+    rate: float  # answers per second
+    cpu: float  # how busy the load generator was; near 1, it was the bottleneck
+    p50: float | None = None  # seconds for a request, where there was one at a time
+    p99: float | None = None
+
+
+def compiler() -> str | None:
+    """Return the system's C compiler."""
+    return shutil.which("cc") or shutil.which("gcc")
+
+
+class LoadGenerator:
+    """The load generator, ready to be run.
+
+    Args:
+        scratch: Where to build it.
+
+    Attributes:
+        note: What to tell of it: nothing, or that it is slow.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self.note = ""
+        if compiler() is None:
+            self.note = "no C compiler: the load generator is Python and may be the bottleneck"
+            self._command = [sys.executable, "-m", "benchmarks.python_load"]
+        else:
+            build(scratch / "load", "load.c", "wires.c")
+            self._command = [str(scratch / "load")]
+
+    def run(self, mode: str, path: Path | str, request: Request, connections: int, depth: int, seconds: float) -> Load:
+        """Measure one slice, in a mode that `load.c` explains.
+
+        Raises:
+            BenchmarkError: The server answered something else, or not at all.
+        """
+        how = [mode, request.framing, str(path), str(connections), str(depth), str(seconds), request.expected]
+        try:
+            done = subprocess.run(
+                [*pinned(LOAD), *self._command, *how],
+                input=request.data,
+                capture_output=True,
+                cwd=ROOT,
+                timeout=seconds + PATIENCE,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise BenchmarkError(f"the load generator is stuck: {mode} at {path}") from exc
+        if done.returncode:
+            raise BenchmarkError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200])
+        found = json.loads(done.stdout)
+        return Load(found["rate"], found["cpu"], found.get("p50"), found.get("p99"))
+
+
+def build(target: Path, *sources: str) -> None:
+    """Compile C sources of this folder.
+
+    Raises:
+        BenchmarkError: They do not compile, or there is no compiler.
+    """
+    cc = compiler()
+    if cc is None:
+        raise BenchmarkError("no C compiler")
+    command = [cc, "-O2", "-o", str(target), *(str(HERE / source) for source in sources)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchmarkError(f"{' '.join(sources)}: {done.stderr.strip()[:500]}")
