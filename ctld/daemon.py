@@ -14,7 +14,7 @@ from ctld.commands.gather import gather_commands
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
 from ctld.commands.schedule import Schedule, schedule_commands
-from ctld.dialects.fss_control.commands import control_commands
+from ctld.dialects.fss_control.commands import control_commands, freezer_commands
 from ctld.dialects.guest_agent.commands import agent_commands
 from ctld.dialects.table import DIALECTS
 from ctld.endpoint import Listen
@@ -127,6 +127,7 @@ def make_server(
     commands = daemon_commands()
     if jobs is not None:
         commands.include(jobs.commands())
+        commands.include(freezer_commands())
     if pool is not None:
         reports = settings.gatherer.reports or os.path.join(where.state_dir, "reports")
         commands.include(gather_commands(pool, ReportStore(reports, max_bytes=settings.gatherer.max_report)))
