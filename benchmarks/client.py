@@ -9,6 +9,10 @@ from typing import Any
 __all__ = ["LineClient", "raise_descriptors"]
 
 
+# What is read at once; a megabyte takes in any answer but the very large.
+_AHEAD = 1 << 20
+
+
 class LineClient:
     """One connection to a server that greets and answers in lines."""
 
@@ -29,19 +33,29 @@ class LineClient:
         self.socket.sendall(line)
         return self.take()
 
-    def response(self, line: bytes) -> Any:
-        """Ask, and return what the answer says."""
-        return json.loads(self.ask(line))["response"]
+    def response(self, line: bytes, *, greedy: bool = True) -> Any:
+        """Ask, and return what the answer says; `message` of a failure.
 
-    def take(self) -> bytes:
+        Args:
+            line: The request.
+            greedy: Whether what follows the answer may be read ahead.
+        """
+        self.socket.sendall(line)
+        answer = json.loads(self.take(greedy=greedy))
+        return answer["response" if answer["status"] else "message"]
+
+    def take(self, *, greedy: bool = True) -> bytes:
         """Return the next line.
+
+        Args:
+            greedy: Whether what follows it may be read ahead.
 
         Raises:
             ConnectionError: There is none.
         """
         pieces = [self._rest]
         while b"\n" not in pieces[-1]:
-            piece = self.socket.recv(1 << 20)
+            piece = self.socket.recv(_AHEAD if greedy else 1)
             if not piece:
                 raise ConnectionError("the server has hung up")
             pieces.append(piece)
