@@ -293,14 +293,14 @@ async def test_a_run_that_cannot_begin_is_told_and_tried_again(path, clock, capl
 async def test_a_schedule_that_cannot_be_read_waits_until_it_can(path, clock, caplog, monkeypatch):
     monkeypatch.setattr(module, "_LONGEST_NAP", 0.01)
     file = Path(path)
-    file.mkdir(parents=True)
+    file.parent.mkdir()
+    file.symlink_to("elsewhere")  # it is not followed, and replaced at once: there is no moment without a file
     schedule = Schedule(path, now=clock)
     ran = Runs(schedule)
     async with kept(schedule, ran):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(ran.get(), 0.05)
         assert "what is scheduled waits: cannot read the schedule" in caplog.text
-        file.rmdir()
         write_entries(path, [entry("a", clock.now)])
         assert await ran.get() == "a"
 
