@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cycle, fanout, flows, memory, startup, streaming
+from benchmarks import cycle, fanout, flows, hijack, memory, startup, streaming
 from benchmarks.machine import Machine, this_machine
 from benchmarks.processes import ROOT, BenchmarkError
 from benchmarks.publish import publish
@@ -28,6 +28,7 @@ SCENARIOS = {
     "streaming": streaming.measure,
     "connect": cycle.measure,
     "events": fanout.measure,
+    "hijack": hijack.measure,
     "memory": memory.measure,
     "start-up": startup.measure,
 }

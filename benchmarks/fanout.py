@@ -32,7 +32,8 @@ def measure(plan: Plan) -> list[Row]:
         by_count = [Subject(str(count), full.module) for count in SUBSCRIBERS]
 
         def slice_of(subject: Subject) -> Load:
-            return generator.run("fanout", lineup.paths[full.name], REQUEST, int(subject.name), BURST, plan.seconds)
+            path, process = lineup.paths[full.name], lineup.processes[full.name]
+            return generator.run("fanout", path, REQUEST, int(subject.name), BURST, plan.seconds, process)
 
         rounds = rounds_of(plan, by_count, slice_of, lineup)
     rows = []

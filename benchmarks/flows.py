@@ -83,7 +83,8 @@ def _measure(
     def slice_of(subject: Subject) -> Load:
         request = request_of(subject.wire, scenario.kind)
         path = lineup.paths[subject.name]
-        return generator.run("flow", path, request, scenario.connections, scenario.depth, plan.seconds)
+        process = lineup.processes[subject.name]
+        return generator.run("flow", path, request, scenario.connections, scenario.depth, plan.seconds, process)
 
     alive = [subject for subject in subjects if subject.name in lineup.paths]
     return rounds_of(plan, alive, slice_of, lineup)

@@ -33,12 +33,26 @@ static double times[MOST_TIMES]; /* how long single requests took */
 static int timed;
 static double begun;
 static double cpu_begun;
+static double waited_begun;
 
 static double cpu(void)
 {
 	struct rusage usage;
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* How long this process has been ready to run, and another one ran. */
+static double waited(void)
+{
+	double ran, delayed = 0;
+	FILE *file = fopen("/proc/self/schedstat", "r");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lf %lf", &ran, &delayed) != 2)
+		delayed = 0;
+	fclose(file);
+	return delayed / 1e9;
 }
 
 static void note_time(double value)
@@ -57,12 +71,14 @@ static void start(void)
 {
 	begun = now();
 	cpu_begun = cpu();
+	waited_begun = waited();
 }
 
 static void report(long count)
 {
 	double elapsed = now() - begun;
-	printf("{\"rate\": %.1f, \"count\": %ld, \"cpu\": %.3f", count / elapsed, count, (cpu() - cpu_begun) / elapsed);
+	printf("{\"rate\": %.1f, \"count\": %ld, ", count / elapsed, count);
+	printf("\"cpu\": %.3f, \"waited\": %.3f", (cpu() - cpu_begun) / elapsed, (waited() - waited_begun) / elapsed);
 	if (timed) {
 		qsort(times, timed, sizeof *times, compare);
 		printf(", \"p50\": %.9f, \"p99\": %.9f", times[timed / 2], times[(int)(timed * 0.99)]);

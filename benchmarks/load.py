@@ -4,15 +4,22 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.processes import LOAD, ROOT, BenchmarkError, pinned
+from benchmarks.interference import Process, Watch
+from benchmarks.processes import LOAD, ROOT, BenchmarkError, only_one_processor, pinned
 from benchmarks.wires import Request
 
 __all__ = ["Load", "LoadGenerator", "compiler"]
 
 HERE = Path(__file__).parent
+
+# A slice counts when other programs took less of it than this; else it is measured again, so
+# many times in all, and the one that was disturbed least counts.
+DISTURBED = 0.05
+TRIES = 4
 
 # A slice that takes so much longer than it should is stuck.
 PATIENCE = 60.0
@@ -24,6 +31,7 @@ class Load:
 
     rate: float  # answers per second
     cpu: float  # how busy the load generator was; near 1, it was the bottleneck
+    disturbed: float = 0.0  # the share for which we could have run, and others did
     p50: float | None = None  # seconds for a request, where there was one at a time
     p99: float | None = None
 
@@ -52,27 +60,61 @@ class LoadGenerator:
             build(scratch / "load", "load.c", "wires.c")
             self._command = [str(scratch / "load")]
 
-    def run(self, mode: str, path: Path | str, request: Request, connections: int, depth: int, seconds: float) -> Load:
+    def run(
+        self,
+        mode: str,
+        path: Path | str,
+        request: Request,
+        connections: int,
+        depth: int,
+        seconds: float,
+        process: Process | None = None,
+    ) -> Load:
         """Measure one slice, in a mode that `load.c` explains.
+
+        Args:
+            mode: What to do.
+            path: The socket.
+            request: What to ask.
+            connections: How many clients.
+            depth: How many requests each has in flight, or what else the mode makes of it.
+            seconds: How long.
+            process: The server; what disturbs it is noticed, then.
 
         Raises:
             BenchmarkError: The server answered something else, or not at all.
         """
         how = [mode, request.framing, str(path), str(connections), str(depth), str(seconds), request.expected]
+        saturated = connections * depth > 1
+
+        def slice_() -> Load:
+            watch = Watch(process, saturated=saturated) if process else None
+            load = self._once(how, request.data, seconds)
+            disturbed = max(load.disturbed, watch.disturbed(seconds) if watch else 0.0)
+            return replace(load, disturbed=0.0 if only_one_processor() else disturbed)
+
+        best = slice_()
+        for _ in range(TRIES - 1):
+            if best.disturbed <= DISTURBED:
+                break
+            best = min(best, slice_(), key=lambda load: load.disturbed)
+        return best
+
+    def _once(self, how: Sequence[str], data: bytes, seconds: float) -> Load:
         try:
             done = subprocess.run(
                 [*pinned(LOAD), *self._command, *how],
-                input=request.data,
+                input=data,
                 capture_output=True,
                 cwd=ROOT,
                 timeout=seconds + PATIENCE,
             )
         except subprocess.TimeoutExpired as exc:
-            raise BenchmarkError(f"the load generator is stuck: {mode} at {path}") from exc
+            raise BenchmarkError(f"the load generator is stuck: {' '.join(how[:3])}") from exc
         if done.returncode:
             raise BenchmarkError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200])
         found = json.loads(done.stdout)
-        return Load(found["rate"], found["cpu"], found.get("p50"), found.get("p99"))
+        return Load(found["rate"], found["cpu"], found["waited"], found.get("p50"), found.get("p99"))
 
 
 def build(target: Path, *sources: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-__all__ = ["LOAD", "ROOT", "SERVER", "BenchmarkError", "pinned", "running", "serving"]
+__all__ = ["LOAD", "ROOT", "SERVER", "BenchmarkError", "only_one_processor", "pinned", "running", "serving"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +31,11 @@ def pinned(processor: int) -> list[str]:
     if shutil.which("taskset") and processor < len(usable):
         return ["taskset", "-c", str(usable[processor])]
     return []
+
+
+def only_one_processor() -> bool:
+    """Tell whether servers and load generators have to share one."""
+    return len(os.sched_getaffinity(0)) < 2
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def fanout(path: str, framing: str, connections: int, depth: int, seconds: float
 
 def result(count: int, elapsed: float, times: list[float]) -> str:
     """Write what was found as the C program does."""
-    found = {"rate": count / elapsed, "count": count, "cpu": 1.0}
+    found = {"rate": count / elapsed, "count": count, "cpu": 1.0, "waited": 0.0}
     if times:
         found |= {"p50": statistics.median(times), "p99": sorted(times)[int(len(times) * 0.99)]}
     return json.dumps(found)

@@ -14,6 +14,7 @@ from benchmarks.results import Goal, Row
 __all__ = ["Run", "from_json", "number", "rows_by_goal", "spread", "summary", "table", "to_json"]
 
 WIDTH = 80
+SUBJECT = 24  # what a name may take of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,19 @@ def table(rows: Sequence[Row]) -> str:
         lines += ["", scenario]
         note = ""
         for row in group:
-            lines.append(_line(row))
+            lines += _lines(row)
             if row.note != note:
                 note = row.note
                 lines += textwrap.wrap(note, WIDTH, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines[1:])
 
 
-def _line(row: Row) -> str:
+def _lines(row: Row) -> list[str]:
     value = "-" if row.value is None else number(row.value)
     goal = "" if row.goal is None else str(row.goal)
-    return f"  {row.subject:24} {value:>9} {row.unit:8} {spread(row):>18} {goal:>8} {row.verdict}".rstrip()
+    subject, above = (row.subject, []) if len(row.subject) <= SUBJECT else ("", [f"  {row.subject}"])
+    figures = f"{value:>9} {row.unit:8} {spread(row):>18} {goal:>8} {row.verdict}"
+    return [*above, f"  {subject:{SUBJECT}} {figures}".rstrip()]
 
 
 def rows_by_goal(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.interference import Process
 from benchmarks.load import build
 from benchmarks.peers_venv import peers_python
 from benchmarks.processes import BenchmarkError, running
@@ -23,6 +24,7 @@ class Subject:
     wire: Wire = "ndjson"
     args: tuple[str, ...] = ()
     peer: bool = False  # it runs in the environment of the peers
+    threaded: bool = False  # it serves with several threads
 
 
 FLOOR = Subject("C, fixed bytes", "", args=(answer_of("ping"), answer_of("echo")))
@@ -34,8 +36,8 @@ OURS = (
 PEERS = (
     Subject("aiohttp", "benchmarks.peers.aiohttp_server", "http", peer=True),
     Subject("starlette", "benchmarks.peers.starlette_server", "http", peer=True),
-    Subject("varlink", "benchmarks.peers.varlink_server", "varlink", peer=True),
-    Subject("grpc.aio", "benchmarks.peers.grpc_server", "grpc", peer=True),
+    Subject("varlink", "benchmarks.peers.varlink_server", "varlink", peer=True, threaded=True),
+    Subject("grpc.aio", "benchmarks.peers.grpc_server", "grpc", peer=True, threaded=True),
     Subject("supervisord", "benchmarks.peers.supervisord_server", "xmlrpc", peer=True),
 )
 
@@ -45,6 +47,7 @@ class Lineup:
     """The servers that are alive, and why others are not."""
 
     paths: dict[str, Path] = field(default_factory=dict)
+    processes: dict[str, Process] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
 
@@ -60,8 +63,10 @@ def start(stack: ExitStack, scratch: Path, subjects: Iterable[Subject]) -> Lineu
     for number, subject in enumerate(subjects):
         path = scratch / f"{number}.sock"
         try:
-            stack.enter_context(running([*_command(subject, scratch), str(path), *subject.args], subject.name))
+            command = [*_command(subject, scratch), str(path), *subject.args]
+            process = stack.enter_context(running(command, subject.name))
             lineup.paths[subject.name] = path
+            lineup.processes[subject.name] = Process(process.pid, subject.threaded)
         except BenchmarkError as exc:
             if not subject.peer and subject is not FLOOR:
                 raise

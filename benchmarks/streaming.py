@@ -29,7 +29,8 @@ def measure(plan: Plan) -> list[Row]:
         lineup = start(stack, plan.scratch, [YARDSTICK, FULL])
 
         def slice_of(subject: Subject) -> Load:
-            return generator.run("stream", lineup.paths[subject.name], REQUEST, 1, MESSAGES, plan.seconds)
+            path, process = lineup.paths[subject.name], lineup.processes[subject.name]
+            return generator.run("stream", path, REQUEST, 1, MESSAGES, plan.seconds, process)
 
         rounds = rounds_of(plan, [YARDSTICK, FULL], slice_of, lineup)
     title = f"{MESSAGES:,} messages"
