@@ -43,6 +43,12 @@ $(STAMPS)/test $(STAMPS)/docs: $(STAMPS)/install
 	@echo "installing what 'make $(@F)' needs"
 	@$(PIP) '.[$(@F)]' && touch $@
 
+# atheris is there for some Pythons only; the fuzzer runs without it, less well.
+$(STAMPS)/fuzz: $(STAMPS)/test
+	@echo "installing what 'make $(@F)' needs"
+	@$(PIP) '.[$(@F)]' || echo "atheris cannot be installed for this Python: the fuzzer will run without its guidance"
+	@touch $@
+
 # mypy reads the annotations of pytest and hypothesis, too.
 $(STAMPS)/lint: $(STAMPS)/test
 	@echo "installing what 'make $(@F)' needs"
@@ -86,7 +92,7 @@ bench: $(STAMPS)/install ## Measure beside a yardstick and the peers: some minut
 bench-full: $(STAMPS)/install ## The same with all that takes long
 	$(CLEAN) $(BIN)/python -m benchmarks --full $(ARGS)
 
-fuzz: $(STAMPS)/test ## Throw mutated bytes at every codec, SECONDS_EACH=20
+fuzz: $(STAMPS)/fuzz ## Throw bytes at every parser, SECONDS_EACH=20, ARGS=target
 	$(CLEAN) $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS_EACH) $(ARGS)
 
 clean: ## Remove what was made, the environment too

@@ -26,7 +26,10 @@ _TIMES = (1e8, 1e11)
 
 def size(count: float) -> str:
     """Return a number of bytes: `512 B`, `1.5 MiB`."""
-    value, power = abs(float(count)), 0
+    try:
+        value, power = abs(float(count)), 0
+    except OverflowError:  # JSON's integers have no bounds
+        value, power = float("inf"), 0
     while value >= 1023.95 and power < len(_SIZES) - 1:
         value /= 1024
         power += 1

@@ -22,6 +22,8 @@ from ctlctl.human import age, amount, by_key, clock, size
         (5 * 1024**3, "5.0 GiB"),
         (-2048, "-2.0 KiB"),
         (1024**9, "1073741824 EiB"),
+        (10**400, "inf EiB"),
+        (-(10**400), "-inf EiB"),
     ],
 )
 def test_size(count: float, text: str) -> None:
