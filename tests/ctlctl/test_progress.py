@@ -217,3 +217,13 @@ class TestOnATerminal:
         _, _, after = (said + rest).partition(b"leave it running\r\n")
         assert b"3/3" in after
         assert b"\x1b[A" not in after, "there is no bar below that line which could be drawn over"
+
+
+def test_a_huge_message_does_not_keep_the_bar() -> None:
+    """Cutting it two letters at a time took minutes."""
+    bar = Bar(0.0, 0.0)
+    for text in ("x" * 2_000_000, "日" * 400_000):
+        bar.update(1.0, Update({"progress": text, "current": 1, "total": 2}))
+        line = bar.line(80)
+        assert "…" in line
+        assert display_width(line) <= 80
