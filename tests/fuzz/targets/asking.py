@@ -13,6 +13,7 @@ from ctld.errors import BadSyntax, InvalidOptions
 from ctld.event_filter import MAX_TERMS, EventFilter
 from ctld.history_entry import MAX_LIMIT, Entry, HistoryQuery
 from ctld.history_store import HistoryBounds, HistoryStore
+from ctld.secret import BLANK, Secret, redact, redact_text, secret_values
 from ctld.sessions.options import session_options
 from tests.fuzz.targets.target import Target
 
@@ -60,6 +61,48 @@ def fuzz_options(data: bytes) -> None:
     assert type(decoded.values.name) is str
     assert decoded.values.mode in ("fast", "slow")
     assert all(disk.size >= 0 for disk in decoded.values.disks)
+
+
+class Login(msgspec.Struct):
+    user: str
+    password: Secret
+
+
+def _secretive(
+    name: str, token: Secret, login: Login, keys: dict[str, Secret], many: list[Secret], either: Secret | None = None
+) -> None: ...
+
+
+def _schema() -> dict[str, Any]:
+    parameters = list(inspect.signature(_secretive).parameters.values())
+    return OptionSet(parameters, {p.name: p.annotation for p in parameters}).schema
+
+
+_SECRETIVE: Final = _schema()
+
+
+def fuzz_secrets(data: bytes) -> None:
+    """Whatever stands where a secret belongs is blanked, valid or not, and its text found nowhere else."""
+    options = _object(data)
+    if options is None:
+        return
+    blanked = redact(_SECRETIVE, options)
+    assert blanked.keys() == options.keys()
+    for key, value in blanked.items():
+        if key == "name":
+            assert repr(value) == repr(options[key])
+        elif key == "login" and isinstance(value, dict):
+            assert all(one in (BLANK, None) for inner, one in value.items() if inner != "user")
+        elif isinstance(value, dict | list):
+            assert key in ("keys", "many")
+            assert all(one in (BLANK, None) for one in (value.values() if isinstance(value, dict) else value))
+        else:
+            assert value in (BLANK, None)
+    texts = [text for text in secret_values(_SECRETIVE, options) if text not in BLANK]
+    told = redact_text(json.dumps(options, ensure_ascii=False), texts)
+    for text in texts:
+        if BLANK[0] not in text:
+            assert text not in told
 
 
 def _object(data: bytes) -> dict[str, Any] | None:
@@ -201,6 +244,7 @@ def _keep(data: bytes) -> None:
 
 
 TARGETS = (
+    Target("secrets", fuzz_secrets),
     Target("options", fuzz_options),
     Target("session_options", fuzz_session_options),
     Target("event_filter", fuzz_event_filter),

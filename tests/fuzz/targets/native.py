@@ -1,18 +1,21 @@
 """The native dialect on the server's side: its codec, its JSON, its buffer."""
 
+import asyncio
+import base64
 import json
 import math
 from pathlib import PurePosixPath
 from typing import Any
 
-from ctld.errors import InvalidOptions, LocalProtocolError
+from ctld.errors import CommandFailed, InvalidOptions, LocalProtocolError
+from ctld.sessions.console import ConsoleViewer
 from ctld.testing import check_garbage
 from ctld.wire.buffer import ReceiveBuffer
 from ctld.wire.codec import NEED_DATA
 from ctld.wire.jsontext import decode_deep, encode
 from ctld.wire.messages import Cancel, Failure, Invalid, Reply, Request
 from ctld.wire.native import NativeCodec
-from tests.fuzz.targets.target import CountedBytes, Target, further_cuts
+from tests.fuzz.targets.target import CountedBytes, Target, further_cuts, ways_to_cut
 
 __all__ = ["TARGETS"]
 
@@ -237,7 +240,55 @@ def _same(buffer: ReceiveBuffer, model: bytes, operation: int, size: int) -> byt
     return model[len(lines) :]
 
 
+class _Console:
+    """A session that notes what is typed, and how large its window is."""
+
+    def __init__(self) -> None:
+        self.typed = b""
+        self.sizes: list[tuple[int, int]] = []
+
+    def write(self, data: bytes) -> None:
+        self.typed += data
+
+    def resize(self, rows: int, cols: int) -> None:
+        if max(rows, cols) > 0xFFFF:
+            raise CommandFailed("no terminal is that large")
+        self.sizes.append((rows, cols))
+
+
+_loop = asyncio.new_event_loop()
+
+
+def fuzz_console(data: bytes) -> None:
+    """What is typed on a console is what its lines say, however they are cut; other lines are ignored."""
+    outcomes = [_loop.run_until_complete(_type(pieces)) for pieces in ways_to_cut(data)]
+    assert all(outcome == outcomes[0] for outcome in outcomes), f"{data!r} means {outcomes}"
+    typed, sizes = b"", []
+    for line in data.split(b"\n")[:-1]:
+        try:
+            said = json.loads(line.decode(), parse_constant=_no_constant)
+            keys = base64.b64decode(said.get("keys") or "", validate=True)
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            continue
+        rows, cols = said.get("rows", 0), said.get("cols", 0)
+        if _odd(said) or not all(type(side) in (int, float) and side == int(side) for side in (rows, cols)):
+            return  # what msgspec makes of such numbers and texts is its own affair
+        typed += keys
+        if 0 < rows <= 0xFFFF and 0 < cols <= 0xFFFF:
+            sizes.append((rows, cols))
+    assert outcomes[0] == (typed, sizes)
+
+
+async def _type(pieces: list[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
+    console = _Console()
+    viewer = ConsoleViewer(console, None)
+    for piece in pieces:
+        viewer.on_data(piece)
+    return console.typed, console.sizes
+
+
 TARGETS = (
+    Target("console", fuzz_console),
     Target("native", fuzz_native, max_size=512),
     Target("jsontext", fuzz_jsontext),
     Target("encode", fuzz_encode),

@@ -94,7 +94,7 @@ def _tables(rows: list[dict[str, Any]]) -> None:
         columns = len(names)
         if width >= 8 * columns:
             assert all(display_width(line) <= width for line in lines), lines
-    for key in names[:3]:
+    for key in [name for name in names if not name.startswith("-")][:3]:
         ordered = choose(rows, [], [key, f"-{key}"])
         assert len(ordered) == len(rows)
         try:
