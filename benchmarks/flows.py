@@ -18,7 +18,7 @@ from benchmarks.results import Goal, Plan, Row, missing, row_of
 from benchmarks.servers import FLOOR, LIMIT_B, OURS, PEERS, Lineup, Subject, start
 from benchmarks.wires import KINDS, Kind, request_of
 
-__all__ = ["SCENARIOS", "Scenario", "measure", "ratios", "rounds_of"]
+__all__ = ["SCENARIOS", "Scenario", "measure", "ratios", "rounds_of", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def measure(plan: Plan) -> list[Row]:
             wanted = [each for each in subjects if plan.full or not each.peer or scenario.name == "c50"]
             print(f"  {scenario.title}", flush=True)
             rounds = _measure(plan, scenario, wanted, lineup, generator)
-            rows += _rows(scenario, wanted, rounds, lineup, generator.note)
+            rows += rows_of(scenario, wanted, rounds, lineup, generator.note)
     return rows
 
 
@@ -126,7 +126,8 @@ def ratios(ours: Sequence[Load], yardstick: Sequence[Load], *, of_time: bool = F
     return [one.rate / other.rate for one, other in pairs]
 
 
-def _rows(scenario: Scenario, subjects: Sequence[Subject], rounds: Rounds, lineup: Lineup, note: str) -> list[Row]:
+def rows_of(scenario: Scenario, subjects: Sequence[Subject], rounds: Rounds, lineup: Lineup, note: str) -> list[Row]:
+    """Make the rows of a scenario: a ratio for each server, and in c50 what ctld is beside each peer."""
     of_time = scenario.name == "seq1"
     unit = "x time" if of_time else "x"
     yardstick = rounds[LIMIT_B.name]

@@ -14,7 +14,7 @@ from benchmarks.results import Goal, Row
 __all__ = ["Run", "from_json", "number", "rows_by_goal", "spread", "summary", "table", "to_json"]
 
 WIDTH = 80
-SUBJECT = 24  # what a name may take of that
+SUBJECT = 23  # what a name may take of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Run:
 def number(value: float) -> str:
     """Write a number with three digits that mean something."""
     size = abs(value)
+    if size >= 1_000_000:
+        return f"{number(value / 1_000_000)}M"
     if size >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}"
