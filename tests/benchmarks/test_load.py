@@ -133,7 +133,7 @@ def test_what_is_counted_is_what_was_served(generator, folder):
 def test_a_server_that_hangs_up_is_noticed(generator, folder):
     with (
         answering(folder / "s", [BANNER, b'{"status":true,"response":"pong"}\n']),
-        pytest.raises(BenchmarkError, match="read|reset|hung up|Broken pipe"),
+        pytest.raises(BenchmarkError, match=r"read|reset|hung up|Broken pipe"),
     ):
         generator.run("flow", folder / "s", PING, 1, 1, 5)
 
