@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ctld.directories import make_directory
 from ctld.errors import CommandFailed
 from ctld.peer import Role
 
@@ -87,7 +88,7 @@ def write_entries(path: str, entries: Collection[ScheduledCommand]) -> None:
     draft = f"{path}.new"
     folder = os.path.dirname(path)
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_directory(folder)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)  # whatever it is: what is opened below is ours
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
