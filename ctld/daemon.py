@@ -17,6 +17,7 @@ from ctld.commands.schedule import Schedule, schedule_commands
 from ctld.dialects.fss_control.commands import control_commands, freezer_commands
 from ctld.dialects.guest_agent.commands import agent_commands
 from ctld.dialects.table import DIALECTS
+from ctld.directories import make_directory
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError, ShuttingDown
 from ctld.gatherer.pool import Pool
@@ -156,7 +157,7 @@ def make_runtime_dir(path: str) -> None:
     """
     try:
         if not os.path.isdir(path):
-            os.makedirs(path, mode=0o755)
+            make_directory(path, 0o755)
             # Whatever the umask says: who may connect is the socket's own affair.
             os.chmod(path, 0o755)  # noqa: S103 - callers have to reach the socket
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
