@@ -7,7 +7,7 @@ original: scripts tell by the response line whether there was an answer.
 from __future__ import annotations
 
 from ctlctl import exits
-from ctlctl.exits import UsageError
+from ctlctl.exits import HelpWanted, UsageError
 from ctlctl.output import complain, error_line, neutral, write_line
 from ctld.dialects.fss_control.client import BadOrder, ask, is_good, read_settings, sentence, socket_path
 from ctld.errors import CtldError
@@ -37,6 +37,8 @@ def run(caller: Caller, words: Sequence[str]) -> int:
         settings = read_settings(options.get("settings", ""))
         path = socket_path(settings, options.get("socket", ""), options.get("name", ""))
         response = ask(path, order, timeout=caller.arguments.timeout)
+    except HelpWanted:
+        raise
     except BadOrder as error:
         complain(caller.prog, neutral(f"control: {error}"))
         return exits.FAILED
@@ -57,6 +59,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], bool, list[str]]:
 
     Raises:
         UsageError: One is unknown, or lacks its value; or the action is missing.
+        HelpWanted: That is asked for.
     """
     options: dict[str, str] = {}
     script = False
@@ -65,6 +68,8 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], bool, list[str]]:
         word = rest.pop(0)
         if word == "--":
             break
+        if word in ("-h", "--help"):
+            raise HelpWanted(["control"])
         if word in ("-R", "--return"):
             script = True
             continue

@@ -36,7 +36,7 @@ from ctld.policy import Policy
 from ctld.secret import SECRET_SCHEMA
 from ctld.wire.messages import Failure
 
-__all__ = ["MAX_ENTRIES", "Schedule", "schedule_commands"]
+__all__ = ["MAX_ENTRIES", "Planned", "Schedule", "schedule_commands"]
 
 logger = logging.getLogger("ctld.schedule")
 
@@ -60,6 +60,28 @@ _Options: TypeAlias = Annotated[
 ]
 
 _EntryId: TypeAlias = Annotated[str, Option("the entry", complete="job_schedule.id")]
+
+
+class Planned(msgspec.Struct, kw_only=True):
+    """What is to be run later, as callers are told.
+
+    Attributes:
+        id: The entry, for `job_schedule_cancel`.
+        at: When it is due, in seconds since 1970.
+        command: The command.
+        options: Its options.
+        peer: Who asked for it.
+    """
+
+    id: str
+    at: float
+    command: str
+    options: dict[str, Any]
+    peer: str
+
+
+def _planned(entry: ScheduledCommand) -> Planned:
+    return Planned(id=entry.id, at=entry.at, command=entry.command, options=entry.options, peer=entry.peer)
 
 
 def _uptime() -> float:
@@ -221,9 +243,9 @@ def schedule_commands(schedule: Schedule) -> CommandRegistry[Any]:
     commands = CommandRegistry[Any]()
 
     @commands.command("job_schedule", role="observe")
-    async def job_schedule(ctx: Context) -> list[ScheduledCommand]:
+    async def job_schedule(ctx: Context) -> list[Planned]:
         """List what is to be run later, the next one first."""
-        return await schedule.entries()
+        return [_planned(entry) for entry in await schedule.entries()]
 
     @commands.command("job_schedule_add", role="operate")
     async def job_schedule_add(
@@ -232,7 +254,7 @@ def schedule_commands(schedule: Schedule) -> CommandRegistry[Any]:
         at: Annotated[float | None, Option("when, in seconds since 1970")] = None,
         delay: Annotated[float | None, Option("or in how many seconds from now")] = None,
         options: _Options = {},  # noqa: B006 - a signature, which nobody changes
-    ) -> ScheduledCommand:
+    ) -> Planned:
         """Run a command later, as whoever asks for it now."""
         due = _due(at, delay)
         await _check(ctx, command, options)
@@ -243,10 +265,10 @@ def schedule_commands(schedule: Schedule) -> CommandRegistry[Any]:
         )  # fmt: skip
         async with ctx.shield():
             await schedule.add(entry, delay=delay)
-        return entry
+        return _planned(entry)
 
     @commands.command("job_schedule_cancel", role="operate")
-    async def job_schedule_cancel(ctx: Context, id: _EntryId) -> ScheduledCommand:
+    async def job_schedule_cancel(ctx: Context, id: _EntryId) -> Planned:
         """Forget what was to be run later: one's own, or what one could run oneself."""
         entry = await schedule.find(id)
         if entry.uid is None or entry.uid != ctx.peer.uid:
@@ -254,7 +276,7 @@ def schedule_commands(schedule: Schedule) -> CommandRegistry[Any]:
             role = "admin" if command is None else command.role
             require_role(ctx.runtime, ctx.peer, role, f"entry {id} ({entry.command} of {entry.peer})")
         async with ctx.shield():
-            return await schedule.take(id)
+            return _planned(await schedule.take(id))
 
     commands.command("job_schedule_run", role="admin", record=False)(schedule.run)
     return commands

@@ -440,7 +440,8 @@ async def test_what_a_rule_gave_ends_with_the_rule(stage, tmp_path):
     request = {"command": "note", "delay": 9, "options": {"text": "x"}}
     async with stage.client(tmp_path, Plain, roles={"operate": ["uid:12345"]}) as (client, _):
         first, second = [await client.call("job_schedule_add", request) for _ in range(2)]
-    assert first["fallback"] == "anyone"
+    assert [entry.fallback for entry in await stage.schedule.entries()] == ["anyone", "anyone"]
+    assert set(first) == {"id", "at", "command", "options", "peer"}
     async with serving(tmp_path, stage.commands) as served:  # where no rule names him any more
         with pytest.raises(Denied):
             await served.server.launch(stage.schedule.run, first["id"]).wait()

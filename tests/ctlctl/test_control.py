@@ -146,3 +146,9 @@ def test_an_answer_that_is_none(control, folder):
     status, out, err, _ = control("-R", "-k", str(folder), "start", "a", "b", answer=b"junk!")
     assert (status, out) == (1, "")
     assert "not understood" in err
+
+
+@pytest.mark.parametrize("words", [["-h"], ["--help"], ["-R", "--help"]])
+def test_help(capfd, words):
+    assert ctlctl.main(["control", *words]) == 0
+    assert capfd.readouterr().out.startswith("usage: ")

@@ -83,6 +83,9 @@ def test_nobody_is_an_answer_as_for_the_original(folder, capsys):
         ([], "takes one JSON object"),
         (["{}", "{}"], "takes one JSON object"),
         (["--nothing", "{}"], "no option --nothing"),
+        (["-x", "{}"], "no option -x"),
+        (["--socket=/s", "--listener=coreplugin", "{}"], "--socket says where already"),
+        (["--dir", "/d", "--socket=/s", "{}"], "--socket says where already"),
         (["--socket"], "--socket needs a value"),
         (["--listener", "x", "{}"], "there is no listener 'x'"),
         (["--timeout", "0", "{}"], "--timeout takes a number"),
@@ -106,3 +109,9 @@ def test_on_a_terminal_nothing_in_an_answer_moves_the_cursor(folder, capsys, mon
     with Scripted(folder / "s", b"\x1b[2J"):
         assert ctlctl.main(["guest", "send", "--socket", str(folder / "s"), "{}"]) == 0
     assert capsys.readouterr().out == "\\u001b[2J\n"
+
+
+@pytest.mark.parametrize("words", [["-h"], ["--help"], ["--timeout", "5", "--help"]])
+def test_help(capfd, words):
+    assert ctlctl.main(["guest", "send", *words]) == 0
+    assert capfd.readouterr().out.startswith("usage: ")

@@ -73,7 +73,7 @@ def parse_order(words: Sequence[str]) -> Order:
     """
     action, *rest = words or ("",)
     if action not in ACTIONS:
-        raise MalformedPayload(f"there is no action {action[:40]!r}", HEADER_NOT)
+        raise MalformedPayload(f"there is no action {action[:40]!r}: there are {', '.join(ACTIONS)}", HEADER_NOT)
     directory = name = ""
     if action not in INIT_ACTIONS:
         if len(rest) < 2:

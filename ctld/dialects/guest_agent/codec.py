@@ -120,8 +120,12 @@ class GuestAgentCodec:
         """Encode an answer.
 
         Raises:
-            LocalProtocolError: The message is no answer, or JSON cannot carry it.
+            LocalProtocolError: The message is no answer, or the second one, or JSON cannot carry it.
         """
+        if isinstance(message, Progress):
+            return len(self._outgoing)  # this wire has no room for it
+        if self.answered:
+            raise LocalProtocolError("a guest agent gives one answer, and nothing else")
         if isinstance(message, Reply):
             body = _success(message.response)
         elif isinstance(message, Failure):
@@ -132,8 +136,6 @@ class GuestAgentCodec:
                 body = failure_body(Status.COMMAND_NOT_FOUND)  # whose sentence everybody expects
             else:
                 body = failure_body(STATUSES.get(message.code, Status.HANDLER_ERROR), message.message or message.code)
-        elif isinstance(message, Progress):
-            return len(self._outgoing)  # this wire has no room for it
         else:
             raise LocalProtocolError("a guest agent gives one answer, and nothing else")
         self.answered = True

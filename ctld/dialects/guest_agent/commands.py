@@ -48,7 +48,7 @@ def agent_commands(settings: msgspec.Struct) -> CommandRegistry[Any]:
 
     @commands.command(OPTION_COMMAND, role="observe")
     async def agent_config_getoption(
-        ctx: Context, option: Annotated[str, Option("such as Daemon.RuntimeDir")] = ""
+        ctx: Context, option: Annotated[str, Option("such as Daemon.RuntimeDir")]
     ) -> OptionValue:
         """Tell one option of the configuration, named as guest agents name theirs."""
         status, message, value = get_option(option, options)

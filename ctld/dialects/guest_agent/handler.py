@@ -17,6 +17,9 @@ from ctld.wire.messages import Banner, Failure, Reply, Request
 if TYPE_CHECKING:
     from ctld.dialects.guest_agent.commands import OptionValue
 
+# Beside those that a flag tells: what answers more than once.
+_MANY_ANSWERS: Final = frozenset(("event_subscribe",))
+
 __all__ = ["GUEST_AGENT", "GuestAgentHandler", "GuestAgentListen"]
 
 
@@ -58,7 +61,13 @@ class GuestAgentHandler(ClientHandler[Any]):
     async def handle_cmd(self, request: Request, /) -> Reply | Failure:
         """Run the command that a name stands for: dots are as good as underscores."""
         if request.cmd != GET_OPTION:
-            return await super().handle_cmd(Request(request.cmd.replace(".", "_"), request.options))
+            name = request.cmd.replace(".", "_")
+            command = self._site.dispatcher.commands.get(name)
+            if command is not None and (command.session or command.endless or name in _MANY_ANSWERS):
+                return self.error(
+                    f"{name} does not end with one answer, and this wire has no room for more", "bad-request"
+                )
+            return await super().handle_cmd(Request(name, request.options))
         # Whatever else such a request holds, as the original does not look at it.
         names = {key.lower(): value for key, value in request.opts.items()}
         option = names.get("option") or ""

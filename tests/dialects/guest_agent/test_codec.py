@@ -107,11 +107,17 @@ def test_every_slug_has_a_status_of_its_own():
     assert {cls.code for cls in failures if isinstance(cls, type) and issubclass(cls, CommandFailed)} == set(STATUSES)
 
 
-def test_progress_has_no_room_and_items_no_place():
+def test_progress_has_no_room_and_neither_items_nor_a_second_answer_a_place():
     one = codec()
     assert one.send(Progress("half")) == 0
     with pytest.raises(LocalProtocolError):
         one.send(Item(1))
+    assert not one.answered
+    size = one.send(Reply(1))
+    assert one.answered
+    with pytest.raises(LocalProtocolError):
+        one.send(Reply(2))
+    assert one.send(Progress("done")) == size == len(one.data_to_send())
 
 
 def test_numbers_that_are_too_long_are_refused():

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,31 @@ async def test_failures_have_statuses(agent):
     assert (await agent.ask())["Status"] == 101
     wrong = await agent.ask(Command="vm.start", nam="web")
     assert wrong["Status"] == 112
+
+
+async def test_what_has_more_than_one_answer_is_refused(agent, caplog):
+    commands = ctld.CommandRegistry()
+
+    @commands.command("take_over", role="operate", session=True)
+    async def take_over(ctx: ctld.Context) -> None:
+        raise AssertionError("not here")
+
+    @commands.command("numbers", role="operate", endless=True)
+    async def numbers(ctx: ctld.Context) -> AsyncIterator[int]:
+        yield 1
+
+    @commands.command("three", role="operate")
+    async def three(ctx: ctld.Context) -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    await agent.open_with(commands)
+    for name in ("take.over", "take_over", "numbers", "event.subscribe"):
+        answer = await agent.ask(Command=name)
+        assert answer["Status"] == STATUSES["bad-request"]
+        assert answer["StatusMessage"].endswith("does not end with one answer, and this wire has no room for more")
+    assert (await agent.ask(Command="three"))["Response"] == [0, 1, 2]
+    assert "internal" not in caplog.text
 
 
 class Stranger(GuestAgentHandler):
