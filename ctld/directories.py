@@ -23,7 +23,7 @@ def make_directory(path: str, mode: int = 0o700) -> None:
         OSError: It cannot be made.
     """
     above = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(above):
+    if not os.path.exists(above):
         make_directory(above, 0o755)
     try:
         os.mkdir(path, mode)
