@@ -15,10 +15,10 @@ from benchmarks import goals
 from benchmarks.load import Load, LoadGenerator
 from benchmarks.processes import BenchmarkError
 from benchmarks.results import Goal, Plan, Row, missing, row_of
-from benchmarks.servers import FLOOR, LIMIT_B, OURS, PEERS, Lineup, Subject, start
+from benchmarks.servers import FLOOR, LIMIT_B, OURS, PEERS, TOLD, Lineup, Subject, start
 from benchmarks.wires import KINDS, Kind, request_of
 
-__all__ = ["SCENARIOS", "Scenario", "measure", "ratios", "rounds_of", "rows_of"]
+__all__ = ["SCENARIOS", "Scenario", "belongs", "measure", "ratios", "rounds_of", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +67,28 @@ def measure(plan: Plan) -> list[Row]:
     rows: list[Row] = []
     with ExitStack() as stack:
         generator = LoadGenerator(plan.scratch)
-        subjects = [FLOOR, LIMIT_B, *OURS, *PEERS]
+        subjects = [FLOOR, LIMIT_B, *OURS, TOLD, *PEERS]
         lineup = start(stack, plan.scratch, subjects)
         for scenario in SCENARIOS:
-            wanted = [each for each in subjects if plan.full or not each.peer or scenario.name == "c50"]
+            wanted = [subject for subject in subjects if belongs(subject, scenario, full=plan.full)]
             print(f"  {scenario.title}", flush=True)
             rounds = _measure(plan, scenario, wanted, lineup, generator)
             rows += rows_of(scenario, wanted, rounds, lineup, generator.note)
     return rows
 
 
+def belongs(subject: Subject, scenario: Scenario, *, full: bool) -> bool:
+    """Tell whether a server is measured in a scenario: some take long, and are only wanted now and then."""
+    if subject.echo and scenario.kind == "ping":
+        return False
+    return full or scenario.name == "c50" or not (subject.peer or subject.echo)
+
+
 def _measure(
     plan: Plan, scenario: Scenario, subjects: Sequence[Subject], lineup: Lineup, generator: LoadGenerator
 ) -> Rounds:
     def slice_of(subject: Subject) -> Load:
-        request = request_of(subject.wire, scenario.kind)
+        request = request_of(subject.wire, scenario.kind, subject.echo)
         path = lineup.paths[subject.name]
         process = lineup.processes[subject.name]
         return generator.run("flow", path, request, scenario.connections, scenario.depth, plan.seconds, process)

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 # A slice counts when other programs took less of it than this; else it is measured again, so
 # many times in all, and the one that was disturbed least counts.
 DISTURBED = 0.05
-TRIES = 4
+TRIES = 3
 
 # A slice that takes so much longer than it should is stuck.
 PATIENCE = 60.0

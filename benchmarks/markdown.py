@@ -9,7 +9,12 @@ from benchmarks.results import Row
 
 __all__ = ["goals", "peers", "results"]
 
-NAMES = {"ctld full": "**ctld**, the full path", "ctld bare": "ctld, a bare handler", "starlette": "uvicorn, Starlette"}
+NAMES = {
+    "ctld full": "**ctld**, the full path",
+    "ctld bare": "ctld, a bare handler",
+    "ctld, with events": "ctld, events for each request",
+    "starlette": "uvicorn, Starlette",
+}
 NAMES |= {"varlink": "Varlink (Python)", "grpc.aio": "gRPC (grpc.aio)", "supervisord": "supervisord (XML-RPC)"}
 
 COLUMNS = ("c50 ping", "c50 echo", "pipe64 ping", "pipe64 echo", "seq1 ping", "seq1 echo")

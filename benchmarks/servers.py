@@ -12,7 +12,7 @@ from benchmarks.peers_venv import peers_python
 from benchmarks.processes import BenchmarkError, running
 from benchmarks.wires import Wire, answer_of
 
-__all__ = ["FLOOR", "LIMIT_B", "OURS", "PEERS", "Lineup", "Subject", "start"]
+__all__ = ["FLOOR", "LIMIT_B", "OURS", "PEERS", "TOLD", "Lineup", "Subject", "start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Subject:
     args: tuple[str, ...] = ()
     peer: bool = False  # it runs in the environment of the peers
     threaded: bool = False  # it serves with several threads
+    echo: str = ""  # the command for `echo`, if another one is meant; there is none for `ping`, then
 
 
 FLOOR = Subject("C, fixed bytes", "", args=(answer_of("ping"), answer_of("echo")))
@@ -33,6 +34,8 @@ OURS = (
     Subject("ctld bare", "benchmarks.ctld_server", args=("bare",)),
     Subject("ctld full", "benchmarks.ctld_server", args=("full",)),
 )
+# Commands above the role `observe` are told to subscribers: two events for each request.
+TOLD = Subject("ctld, with events", "benchmarks.ctld_server", args=("full",), echo="record")
 PEERS = (
     Subject("aiohttp", "benchmarks.peers.aiohttp_server", "http", peer=True),
     Subject("starlette", "benchmarks.peers.starlette_server", "http", peer=True),

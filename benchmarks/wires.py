@@ -26,12 +26,12 @@ class Request:
     expected: str
 
 
-def request_of(wire: Wire, kind: Kind) -> Request:
-    """Make the request of a kind."""
+def request_of(wire: Wire, kind: Kind, command: str = "") -> Request:
+    """Make the request of a kind; the native protocol may have another command for it."""
     expected = "pong" if kind == "ping" else TEXT
     match wire:
         case "ndjson":
-            return Request("ndjson", json_line(kind, {"text": TEXT} if kind == "echo" else None), expected)
+            return Request("ndjson", json_line(command or kind, {"text": TEXT} if kind == "echo" else None), expected)
         case "varlink":
             call: dict[str, object] = {"method": f"org.example.bench.{kind.capitalize()}"}
             if kind == "echo":

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.flows import OUR_GOALS, PEER_GOALS, SCENARIOS, ratios, rounds_of, rows_of
+from benchmarks.flows import OUR_GOALS, PEER_GOALS, SCENARIOS, belongs, ratios, rounds_of, rows_of
 from benchmarks.load import Load
 from benchmarks.processes import BenchmarkError
 from benchmarks.results import Plan
-from benchmarks.servers import FLOOR, LIMIT_B, OURS, PEERS, Lineup
+from benchmarks.servers import FLOOR, LIMIT_B, OURS, PEERS, TOLD, Lineup
 
 PLAN = Plan(rounds=3, seconds=0.1, full=False, scratch=Path())
 C50, SEQ1 = SCENARIOS[0], SCENARIOS[4]
@@ -64,6 +64,18 @@ def test_one_of_ours_that_fails_ends_the_run():
 
     with pytest.raises(BenchmarkError, match="stuck"):
         rounds_of(PLAN, [LIMIT_B], slice_of, Lineup())
+
+
+def test_what_takes_long_is_measured_at_c50_only_unless_all_is_wanted():
+    def measured(scenario, full):
+        return [subject for subject in [*EVERYONE, TOLD] if belongs(subject, scenario, full=full)]
+
+    c50_ping, c50_echo, _, _, seq1_ping, seq1_echo = SCENARIOS
+    assert measured(c50_ping, full=False) == EVERYONE
+    assert measured(c50_echo, full=False) == [*EVERYONE, TOLD]
+    assert measured(seq1_echo, full=False) == [FLOOR, LIMIT_B, *OURS]
+    assert measured(seq1_ping, full=True) == EVERYONE
+    assert measured(seq1_echo, full=True) == [*EVERYONE, TOLD]
 
 
 def rows(scenario, without=()):

@@ -29,6 +29,7 @@ def test_an_echo_carries_the_text_and_a_ping_does_not(wire, kind):
 def test_lines_of_the_native_protocol():
     assert request_of("ndjson", "ping").data == b'{"cmd":"ping"}\n'
     assert json.loads(request_of("ndjson", "echo").data) == {"cmd": "echo", "opts": {"text": TEXT}}
+    assert json.loads(request_of("ndjson", "echo", "record").data) == {"cmd": "record", "opts": {"text": TEXT}}
     assert json_line("count", {"count": 3}) == b'{"cmd":"count","opts":{"count":3}}\n'
 
 
