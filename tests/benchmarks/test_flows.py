@@ -16,7 +16,7 @@ EVERYONE = [FLOOR, LIMIT_B, *OURS, *PEERS]
 
 
 def loads(*rates, p50=None):
-    return [Load(rate, 0.4, 0.0, p50) for rate in rates]
+    return [Load(rate, 0.4, p50=p50) for rate in rates]
 
 
 def test_ratios_are_taken_round_by_round():
