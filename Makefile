@@ -72,9 +72,11 @@ test: $(STAMPS)/test ## The whole suite, with its branch coverage
 suite: $(STAMPS)/test ## The suite alone, quicker
 	$(CLEAN) $(BIN)/python -m pytest $(ARGS)
 
-lint: $(STAMPS)/lint ## ruff: rules and layout
+lint: $(STAMPS)/lint ## ruff: rules and layout; bandit; known weaknesses of what is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive ctld ctlctl packaging
+	@$(CLEAN) $(BIN)/python packaging/audit.py
 
 types: $(STAMPS)/lint ## mypy --strict
 	$(CLEAN) $(BIN)/mypy

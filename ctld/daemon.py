@@ -159,7 +159,7 @@ def make_runtime_dir(path: str) -> None:
         if not os.path.isdir(path):
             make_directory(path, 0o755)
             # Whatever the umask says: who may connect is the socket's own affair.
-            os.chmod(path, 0o755)  # noqa: S103 - callers have to reach the socket
+            os.chmod(path, 0o755)  # nosec B103 # noqa: S103 - callers have to reach the socket
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         reason = getattr(exc, "strerror", None) or str(exc)
         raise ConfigError(f"cannot make the runtime directory {path!r}: {reason}") from None

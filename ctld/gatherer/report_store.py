@@ -140,7 +140,7 @@ class ReportStore:
             if not os.path.isdir(self.directory):
                 make_directory(self.directory, 0o711)
                 # Workers of other users pass through, whatever the umask says.
-                os.chmod(self.directory, 0o711)  # noqa: S103 - they can enter, and see no names
+                os.chmod(self.directory, 0o711)  # nosec B103 # noqa: S103 - they can enter, and see no names
             descriptor = open_directory(self.directory, -1)
         except OSError as exc:
             raise CommandFailed(f"the directory of reports {self.directory} cannot be used: {exc.strerror}") from None
