@@ -9,7 +9,16 @@ from __future__ import annotations
 from ctlctl import exits
 from ctlctl.exits import HelpWanted, UsageError
 from ctlctl.output import complain, error_line, neutral, write_line
-from ctld.dialects.fss_control.client import BadOrder, ask, is_good, read_settings, sentence, socket_path
+from ctld.dialects.fss_control.client import (
+    ACTIONS,
+    INIT_ACTIONS,
+    BadOrder,
+    ask,
+    is_good,
+    read_settings,
+    sentence,
+    socket_path,
+)
 from ctld.errors import CtldError
 
 TYPE_CHECKING = False  # typing costs milliseconds at start-up
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
 
     from ctlctl.caller import Caller
 
-__all__ = ["run"]
+__all__ = ["complete", "run"]
 
 _VALUED = {
     "-s": "settings",
@@ -52,6 +61,24 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     else:
         write_line(neutral(sentence(response)))
     return exits.OK if is_good(response) else exits.FAILED
+
+
+def complete(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what may follow these words of a command line, each with what to say of it."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        if rest.pop(0) in _VALUED:
+            if not rest:
+                return []  # a file, a socket, or its name
+            rest.pop(0)
+    if not rest:
+        return [(word, "") for word in (*ACTIONS, *_VALUED, "--return") if len(word) > 2]
+    conditions = 1 if rest[0] in INIT_ACTIONS else 3
+    if len(rest) == conditions:
+        return [("now", "at once"), ("at", "HH:MM, HH:MM:SS or as ISO 8601 says"), ("in", "a number and its unit")]
+    if len(rest) > conditions and rest[conditions] == "in" and (len(rest) - conditions) % 2 == 0:
+        return [(unit, "") for unit in ("seconds", "minutes", "hours", "days", "weeks")]
+    return []
 
 
 def _split(words: Sequence[str]) -> tuple[dict[str, str], bool, list[str]]:

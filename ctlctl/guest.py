@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ctlctl.caller import Caller
 
-__all__ = ["run"]
+__all__ = ["complete", "run"]
 
 _LISTENERS = {"guestagent": KnownListener.GUEST_AGENT, "coreplugin": KnownListener.CORE_PLUGIN}
 _VALUED = ("--socket", "--listener", "--dir", "--timeout")
@@ -48,6 +48,15 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     answer = send_command(request, path, timeout).decode("utf-8", "surrogateescape")
     write_text(f"{neutral(answer) if is_terminal(1) else answer}\n")
     return exits.OK
+
+
+def complete(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what may follow these words of a command line, each with what to say of it."""
+    if words and words[-1] == "--listener":
+        return [(name, "") for name in _LISTENERS]
+    if words and words[-1] in _VALUED:
+        return []  # a file, or a number
+    return [(option, "") for option in _VALUED if option not in words]
 
 
 def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ctlctl
+from ctlctl.guest import complete
 
 LOST = '{"Status":103,"StatusMessage":"Connection error"}\n'
 
@@ -115,3 +116,16 @@ def test_on_a_terminal_nothing_in_an_answer_moves_the_cursor(folder, capsys, mon
 def test_help(capfd, words):
     assert ctlctl.main(["guest", "send", *words]) == 0
     assert capfd.readouterr().out.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "candidates"),
+    [
+        ([], {"--socket", "--listener", "--dir", "--timeout"}),
+        (["--listener"], {"guestagent", "coreplugin"}),
+        (["--dir"], set()),
+        (["--dir", "/x"], {"--listener", "--timeout", "--socket"}),
+    ],
+)
+def test_completion(words, candidates):
+    assert {word for word, _ in complete(words)} == candidates
