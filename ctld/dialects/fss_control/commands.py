@@ -15,7 +15,7 @@ from ctld.endpoint import Listen
 from ctld.errors import CommandFailed, ConfigError, NotFound
 from ctld.processes import Spawn, spawn
 
-__all__ = ["control_commands", "freezer_commands"]
+__all__ = ["Freezing", "control_commands", "freezer_commands"]
 
 
 class Freezing(msgspec.Struct, kw_only=True):
