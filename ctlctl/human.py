@@ -20,6 +20,9 @@ _SIZE_KEYS = ("bytes", "size", "memory", "rss")
 _AGE_KEYS = ("age", "uptime", "elapsed", "duration", "seconds")
 _TIME_KEYS = ("time", "started", "ended", "finished", "created", "since", "at")
 
+# Seconds of which nobody wants to know how many days they are; what is no number is not below it either.
+_ENDLESS = 1e15
+
 # Seconds since the epoch are told from other numbers by their size: 1973 to 5138.
 _TIMES = (1e8, 1e11)
 
@@ -40,6 +43,8 @@ def size(count: float) -> str:
 def age(seconds: float) -> str:
     """Return a span of time in its two largest units: `3 d 4 h`, `5 min 2 s`, `0.3 s`."""
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if not seconds < _ENDLESS:
+        return f"{sign}{seconds:g} s"
     if seconds < 9.95:
         return f"{sign}{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)

@@ -92,7 +92,7 @@ def _joined(text: str, rest: str, columns: int) -> str:
     """Return a text and what stands right of it; the text gives way."""
     room = columns - display_width(rest) - 1
     if not text or room < 2:
-        return rest[:columns]
+        return cut(rest, columns)
     return f"{cut(text, room)} {rest}"
 
 

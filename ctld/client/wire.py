@@ -62,7 +62,9 @@ BANNER_WAIT = 2.0
 TOO_OLD_TO_DETACH = "the daemon is too old to detach a command: it speaks version 1 of the protocol"
 
 _MAX_SHOWN = 80  # of bytes that a server should not have sent, in an error of one line
-_MAX_FLOAT = 1.7976931348623157e308
+
+# JSON's numbers have no bounds.  Progress is reckoned with, and no result of that must leave the floats.
+_MAX_NUMBER = 1e300
 _OWN_FAILURE_KEYS = frozenset(("status", "message", "code", "id"))
 
 
@@ -298,5 +300,4 @@ def check_size(line: bytes, banner: Mapping[str, Any] | None) -> None:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # JSON's integers have no bounds, and what takes these as floats must not fail.
-    return value if isinstance(value, float) or abs(value) <= _MAX_FLOAT else None
+    return value if abs(value) <= _MAX_NUMBER else None

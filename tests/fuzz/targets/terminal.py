@@ -11,6 +11,7 @@ from ctlctl.exits import HelpWanted, UsageError
 from ctlctl.human import age, by_key, clock, size
 from ctlctl.inputs import Inputs
 from ctlctl.output import error_line, json_line, neutral, one_line, plain, progress_line
+from ctlctl.progress import Bar
 from ctlctl.resolve import resolve
 from ctlctl.session_arguments import parse_session_arguments
 from ctlctl.shell_words import split_line, split_open_line
@@ -234,7 +235,25 @@ def fuzz_numbers(data: bytes) -> None:
         assert len(clock(value)) == 19
 
 
+def fuzz_progress(data: bytes) -> None:
+    """Whatever numbers a daemon sends, in whatever order, a bar is one line that fits."""
+    bar = Bar(0.0, 0.0)
+    for number, line in enumerate(data.split(b"\n")[:20]):
+        message = _value(line)
+        if not isinstance(message, dict):
+            continue
+        update = Update(message)
+        _harmless(progress_line(update))
+        bar.update(number * 0.7, update)
+        assert bar.done in (True, False)
+        for columns in (10, 40, 79):
+            shown = bar.line(columns)
+            _harmless(shown)
+            assert display_width(shown) <= columns
+
+
 TARGETS = (
+    Target("progress", fuzz_progress),
     Target("escapes", fuzz_escapes),
     Target("tables", fuzz_tables),
     Target("specs", fuzz_specs),
