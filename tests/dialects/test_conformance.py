@@ -9,8 +9,10 @@ import json
 import os
 import pwd
 import signal
+from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -26,7 +28,11 @@ WEB = "svc/web"
 # It goes on when it is asked to stop; how long, the test decides.
 DEAF = "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 0.05; done'"
 
-pytestmark = pytest.mark.parametrize("name", WIRES)
+
+@pytest.fixture(params=WIRES)
+def name(request):
+    """The dialect of a cell of the matrix."""
+    return request.param
 
 
 @pytest_asyncio.fixture
@@ -49,23 +55,23 @@ def peer_of(name: str) -> tuple[str, int | None]:
     return pwd.getpwuid(os.geteuid()).pw_name, os.geteuid()
 
 
-def options_of(name: str, job: str = WEB) -> dict[str, Any]:
-    return {"name": job} if WIRES[name].waits else {"name": job, "wait": False}  # Rule.NO_WAITING
+def options_of(name: str) -> dict[str, Any]:
+    return {"name": WEB} if WIRES[name].waits else {"name": WEB, "wait": False}  # Rule.NO_WAITING
 
 
-async def assert_told(daemon: Daemon, name: str, command: str, outcome: str, slug: str = "", job: str = WEB) -> None:
+async def assert_told(daemon: Daemon, name: str, command: str, outcome: str, slug: str = "", message: str = "") -> None:
     """One entry in the audit log, and an event for its beginning and its end: the same for every wire."""
     peer, _ = peer_of(name)
-    options = options_of(name, job)
+    options = options_of(name)
     await daemon.hears(lambda: len(daemon.management()) >= 2)
     assert daemon.management() == [(command, options, peer, "run"), (command, options, peer, outcome)]
-    await assert_recorded(daemon, name, command, outcome, slug, job)
+    await assert_recorded(daemon, name, command, outcome, slug, message)
 
 
-async def assert_recorded(daemon: Daemon, name: str, command: str, outcome: str, slug: str, job: str = WEB) -> None:
+async def assert_recorded(daemon: Daemon, name: str, command: str, outcome: str, slug: str, message: str) -> None:
     (entry,) = await daemon.records()
-    assert (entry.command, entry.outcome, entry.slug) == (command, outcome, slug)
-    assert json.loads(entry.options) == options_of(name, job)
+    assert (entry.command, entry.outcome, entry.slug, entry.message) == (command, outcome, slug, message)
+    assert json.loads(entry.options) == options_of(name)
     assert (entry.dialect, entry.peer, entry.uid) == (name, *peer_of(name))
 
 
@@ -133,7 +139,7 @@ async def test_fails(daemon, name):
     assert daemon.messages(WEB) == ["Starting.", "Failed to start: Exited too soon. (exit code 1)"]
     assert state_of(daemon) is State.BADSTOP
     if wire.waits:
-        await assert_told(daemon, name, "job_start", "failed", "failed")
+        await assert_told(daemon, name, "job_start", "failed", "failed", answer.message)
     else:
         await assert_told(daemon, name, "job_start", "done")
 
@@ -152,8 +158,8 @@ async def test_unknown_job(daemon, name, request):
         "fss-control": ("error F_known_not", message),
         "guest-agent": ("111", message),
     }[name]
-    await assert_recorded(daemon, name, "job_start", "failed", "not-found")
-    await assert_told(daemon, name, "job_start", "failed", "not-found")
+    await assert_recorded(daemon, name, "job_start", "failed", "not-found", message)
+    await assert_told(daemon, name, "job_start", "failed", "not-found", message)
 
 
 async def test_unknown_command(daemon, name):
@@ -182,7 +188,7 @@ async def test_not_permitted(guarded, name):
     }[name]  # fmt: skip
     assert "operate" in answer.message
     assert state_of(daemon) is State.STOPPED
-    await assert_recorded(daemon, name, "job_start", "denied", "denied")
+    await assert_recorded(daemon, name, "job_start", "denied", "denied", answer.message)
     assert daemon.management() == []
 
 
@@ -201,7 +207,7 @@ async def test_locked(daemon, name):
         "guest-agent": "113",
     }[name]  # fmt: skip
     assert answer.message == f"job {WEB} is held by 'the first'"
-    await assert_told(daemon, name, "job_start", "failed", "locked")
+    await assert_told(daemon, name, "job_start", "failed", "locked", answer.message)
     os.kill(pid, signal.SIGKILL)
     await daemon.client.call("op_wait", {"id": holder["operation"]})
     assert state_of(daemon) is State.STOPPED
@@ -252,3 +258,33 @@ async def test_malformed(daemon, name):
     }[name]  # fmt: skip
     assert state_of(daemon) is State.STOPPED
     await assert_untold(daemon)  # Rule.NO_REQUEST
+
+
+# What a record says about who asked, how, and when.
+ABOUT_THE_CALLER = (
+    "id", "time", "duration", "connection", "operation",
+    "dialect", "peer", "uid", "gid", "pid", "loginuid", "executable",
+)  # fmt: skip
+
+
+async def test_all_at_once_differ_only_in_who_asked_and_how(daemon):
+    async with AsyncExitStack() as stack:
+        wires = []
+        for name in WIRES:
+            await daemon.load(f"svc/{name}", "sleep 60")
+            wires.append(await stack.enter_async_context(daemon.connect(name)))
+        for wire in wires:
+            wire.send("start", f"svc/{wire.name}")
+        for wire in wires:
+            await wire.receive()
+    for name in WIRES:
+        await daemon.lab.until_state(daemon.supervisor, f"svc/{name}", State.ALIVE)
+    entries = [msgspec.to_builtins(entry) for entry in await daemon.records()]
+    assert sorted(entry["dialect"] for entry in entries) == sorted(WIRES)
+    for entry in entries:
+        options = json.loads(entry.pop("options"))
+        assert options.pop("name") == f"svc/{entry['dialect']}"
+        assert options == ({} if WIRES[entry["dialect"]].waits else {"wait": False})  # Rule.NO_WAITING
+        for key in ABOUT_THE_CALLER:
+            del entry[key]
+        assert entry == {"command": "job_start", "cli": "", "outcome": "done", "slug": "", "message": ""}
