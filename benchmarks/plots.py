@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.results import Row
+from benchmarks.servers import FLOOR
 from benchmarks.svg import Bar, Curve, bars, curves
 from benchmarks.wires import KINDS
 
 __all__ = ["Picture", "plots"]
 
 BARS = {
-    "c50": ("50 clients, one request each in flight", "rate, x LIMIT-B: more is better"),
-    "pipe64": ("One client, 64 requests in flight", "rate, x LIMIT-B: more is better"),
-    "seq1": ("One client, one request after the other", "median time of a request, x LIMIT-B: less is better"),
+    "c50": ("50 clients, one request each in flight", "requests per second, x LIMIT-B (dashed): more is better"),
+    "pipe64": ("One client, 64 requests in flight", "requests per second, x LIMIT-B (dashed): more is better"),
+    "seq1": ("One client, one request after the other", "median time of a request, x LIMIT-B (dashed): less is better"),
 }
 
 
@@ -29,7 +30,7 @@ def plots(rows: Sequence[Row]) -> dict[str, Picture]:
     found = {}
     for shape, (title, unit) in BARS.items():
         if groups := _bars_of(rows, shape):
-            found[f"benchmark-{shape}.svg"] = Picture(title, bars(title, unit, KINDS, groups))
+            found[f"benchmark-{shape}.svg"] = Picture(title, bars(title, unit, KINDS, groups, mark=1))
     if points := _fanout(rows):
         title = "Events, by the number of subscribers"
         svg = curves(title, "microseconds for one delivery", "subscribers", [Curve("ctld full", points)])
@@ -43,9 +44,14 @@ def _bars_of(rows: Sequence[Row], shape: str) -> list[tuple[str, list[Bar | None
     subjects = dict.fromkeys(
         row.subject
         for row in rows
-        if row.scenario.partition(" ")[0] == shape and "/" not in row.subject and row.unit in {"x", "x time"}
+        if row.scenario.partition(" ")[0] == shape and row.unit in {"x", "x time"} and _in_picture(row.subject)
     )
     return [(subject, [_bar(by_place.get((f"{shape} {kind}", subject))) for kind in KINDS]) for subject in subjects]
+
+
+def _in_picture(subject: str) -> bool:
+    """Tell whether a subject is one to compare: not a ratio to a peer, and not the floor, which dwarfs all others."""
+    return "/" not in subject and subject != FLOOR.name
 
 
 def _bar(row: Row | None) -> Bar | None:

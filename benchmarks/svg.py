@@ -22,9 +22,10 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 .small { font-size: 11px; fill: #57606a }
 .title { font-size: 15px; font-weight: 600 }
 .line { stroke: #57606a; stroke-width: 1 }
+.mark { stroke: #57606a; stroke-width: 1; stroke-dasharray: 4 3 }
 .grid { stroke: #d0d7de; stroke-width: 1 }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .small { fill: #9da7b1 } .line { stroke: #9da7b1 } .grid { stroke: #3d444d }
+  text { fill: #e6edf3 } .small { fill: #9da7b1 } .line, .mark { stroke: #9da7b1 } .grid { stroke: #3d444d }
 }
 """
 
@@ -46,7 +47,13 @@ class Curve:
     points: Sequence[tuple[float, float]]
 
 
-def bars(title: str, unit: str, series: Sequence[str], groups: Sequence[tuple[str, Sequence[Bar | None]]]) -> str:
+def bars(
+    title: str,
+    unit: str,
+    series: Sequence[str],
+    groups: Sequence[tuple[str, Sequence[Bar | None]]],
+    mark: float | None = None,
+) -> str:
     """Draw groups of horizontal bars, one bar of each series in a group.
 
     Args:
@@ -54,8 +61,10 @@ def bars(title: str, unit: str, series: Sequence[str], groups: Sequence[tuple[st
         unit: What the figures are.
         series: What the bars of a group are.
         groups: The name of each, and its bars; None where something was not measured.
+        mark: A value at which a line goes through all bars.
     """
-    longest = max((bar.high for _, group in groups for bar in group if bar), default=1.0) or 1.0
+    highest = max((bar.high for _, group in groups for bar in group if bar), default=0.0)
+    longest = max(highest, mark or 0.0) or 1.0
     scale = (WIDTH - LABELS - VALUES) / longest
     parts = _legend(series)
     y = TOP
@@ -65,6 +74,9 @@ def bars(title: str, unit: str, series: Sequence[str], groups: Sequence[tuple[st
         for index, bar in enumerate(group):
             parts += _bar(bar, y + index * THICK, scale, COLOURS[index % len(COLOURS)])
         y += len(group) * THICK + GAP
+    if mark is not None:
+        at = LABELS + mark * scale
+        parts.append(f'<line class="mark" x1="{at:.1f}" y1="{TOP - 6}" x2="{at:.1f}" y2="{y - GAP + 6}"/>')
     parts.append(f'<line class="line" x1="{LABELS}" y1="{TOP - 6}" x2="{LABELS}" y2="{y - GAP + 6}"/>')
     return _picture(title, unit, y + 4, parts)
 
@@ -90,10 +102,10 @@ def curves(title: str, unit: str, along: str, lines: Sequence[Curve]) -> str:
         along: What x is.
         lines: The curves.
     """
-    left, right, bottom = 60, WIDTH - 20, TOP + 220
+    left, right, bottom = 60, WIDTH - 30, TOP + 220
     xs = [math.log10(x) for curve in lines for x, _ in curve.points if x > 0] or [0.0]
     first, span = min(xs), (max(xs) - min(xs)) or 1.0
-    highest = max((y for curve in lines for _, y in curve.points), default=1.0) or 1.0
+    highest = _round_up(max((y for curve in lines for _, y in curve.points), default=0.0))
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + (math.log10(x) - first) / span * (right - left), bottom - y / highest * (bottom - TOP)
@@ -123,7 +135,7 @@ def _legend(names: Sequence[str]) -> list[str]:
     x = float(WIDTH - 10)
     for index, name in reversed(list(enumerate(names))):
         parts.append(f'<text class="small" x="{x:.0f}" y="18" text-anchor="end">{escape(name)}</text>')
-        x -= 7 * len(name) + 14
+        x -= 6.3 * len(name) + 16
         parts.append(f'<rect x="{x:.0f}" y="9" width="10" height="10" fill="{COLOURS[index % len(COLOURS)]}"/>')
         x -= 12
     return parts
@@ -145,6 +157,14 @@ def _figure(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _round_up(value: float) -> float:
+    """Return the next number that has round quarters."""
+    if value <= 0:
+        return 1.0
+    power: float = 10 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
 def _count(value: float) -> str:

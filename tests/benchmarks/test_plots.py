@@ -9,6 +9,7 @@ from benchmarks.results import Row, missing
 def test_a_plot_for_each_scenario_that_was_measured():
     rows = [
         Row("c50 ping", "LIMIT-B", 80000, 70000, 90000, "req/s"),
+        Row("c50 ping", "C, fixed bytes", 3, 3, 3, "x"),
         Row("c50 ping", "ctld full", 0.61, 0.55, 0.64, "x"),
         Row("c50 echo", "ctld full", 0.51, 0.45, 0.54, "x"),
         missing("c50 ping", "varlink", "x", "gone"),
@@ -24,6 +25,7 @@ def test_a_plot_for_each_scenario_that_was_measured():
     assert "varlink</text>" in c50
     assert "LIMIT-B</text>" not in c50  # it is what the others are measured by
     assert "/ varlink" not in c50  # a comparison is no server
+    assert "fixed bytes" not in c50  # the floor would dwarf all others
     assert "not measured" in c50
     assert drawn["benchmark-events.svg"].svg.count("<circle") == 2
     for picture in drawn.values():

@@ -26,6 +26,12 @@ def test_bars_are_as_long_as_their_values():
     assert widths == pytest.approx([scale, scale * 0.5, scale * 0.25], abs=0.1)
 
 
+def test_the_mark_stands_where_its_value_is():
+    drawn = parsed(bars("A title", "x", ["ping", "echo"], GROUPS, mark=4.0))
+    (mark,) = [line for line in drawn.iter(f"{SVG}line") if line.get("class") == "mark"]
+    assert float(mark.get("x1")) == float(mark.get("x2")) == WIDTH - VALUES
+
+
 def test_names_and_figures_are_written_beside_the_bars():
     written = texts(bars("A title", "x LIMIT-B", ["ping", "echo"], GROUPS))
     for text in (
@@ -73,7 +79,7 @@ def test_curves_have_zero_at_the_bottom_and_a_logarithmic_x():
 
 
 def test_axes_are_labelled_in_the_units_of_people():
-    written = texts(curves("t", "us", "bytes", [Curve("a", [(1, 1.0), (1024, 2.0), (16 * 1024 * 1024, 4.0)])]))
+    written = texts(curves("t", "us", "bytes", [Curve("a", [(1, 1.0), (1024, 2.0), (16 * 1024 * 1024, 3.3)])]))
     for text in ("1", "1 Ki", "16 Mi", "bytes", "4.00", "2.00", "0.00", "a"):
         assert text in written
 
