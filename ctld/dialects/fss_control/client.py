@@ -18,7 +18,17 @@ from ctld.errors import ConfigError, ConnectFailed, ConnectionLost, RemoteProtoc
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ACTIONS", "DEFAULT_SETTINGS", "INIT_ACTIONS", "BadOrder", "ask", "is_good", "read_settings", "sentence", "socket_path"]
+__all__ = [
+    "ACTIONS",
+    "DEFAULT_SETTINGS",
+    "INIT_ACTIONS",
+    "BadOrder",
+    "ask",
+    "is_good",
+    "read_settings",
+    "sentence",
+    "socket_path",
+]
 
 DEFAULT_SETTINGS = "/etc/controller/settings"
 

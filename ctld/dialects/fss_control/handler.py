@@ -6,7 +6,7 @@ any other client would: the policy, the locks, the history and the events are th
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
 
@@ -20,6 +20,9 @@ from ctld.dialects.fss_control.statuses import DONE, SUCCESS, SUPPORTED_NOT
 from ctld.endpoint import Listen
 from ctld.wire.codec import Codec
 from ctld.wire.messages import Banner, Failure, Reply, Request
+
+if TYPE_CHECKING:
+    from ctld.commands.job_wishes import Signalled
 
 __all__ = ["FSS_CONTROL", "FssHandler", "FssListen", "contradictions"]
 
@@ -113,6 +116,8 @@ class FssHandler(ClientHandler[Any]):
             command, options, success = "job_schedule_add", {"command": command, "options": options, **when}, DONE
         final = await self._run(command, options)
         if isinstance(final, Reply):
+            if command == "job_signal" and not cast("Signalled", final.response).processes:
+                return self.error(f"no process of job {order.rule!r} runs")
             return Reply(success)
         # No job has such a name: as if there were none.  What else a failure says has no place on this wire.
         return self.error(final.message, "not-found" if final.code == "job.name" else final.code)

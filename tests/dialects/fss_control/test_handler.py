@@ -17,7 +17,7 @@ from ctld.commands.schedule import Schedule, schedule_commands
 from ctld.dialects.fss_control.actions import encode_order
 from ctld.dialects.fss_control.client import ask
 from ctld.dialects.fss_control.commands import control_commands, freezer_commands
-from ctld.dialects.fss_control.handler import FssHandler, FssListen
+from ctld.dialects.fss_control.handler import FSS_CONTROL, FssHandler, FssListen
 from ctld.dialects.fss_control.packet import HEAD_SIZE, encode_packet
 from ctld.dialects.fss_control.responses import Response, decode_response
 from ctld.errors import ConnectionLost
@@ -136,6 +136,79 @@ async def test_pause_and_freeze_stop_the_processes_until_resume_and_thaw(control
     await until(lambda: state_of(control.pid()) == "T")
     assert await control.status(go_on, "svc", "web") == "controller F_done"
     await until(lambda: state_of(control.pid()) != "T")
+
+
+@pytest.fixture
+def freezer(control, monkeypatch):
+    """A cgroup for the job, as far as the daemon can see."""
+    folder = control.stage.lab.work / "cgroup"
+    folder.mkdir()
+    (folder / "cgroup.freeze").write_text("0")
+    monkeypatch.setattr("ctld.dialects.fss_control.commands.cgroups_of", lambda pids: [folder] if pids else [])
+    return folder / "cgroup.freeze"
+
+
+async def test_f6_freeze_and_thaw_use_the_freezer_where_the_job_has_a_cgroup(control, freezer):
+    await control.open()
+    await control.load()
+    assert await control.status("freeze", "svc", "web") == "controller F_failure"  # it does not run
+    await control.status("start", "svc", "web")
+    assert await control.status("freeze", "svc", "web") == "controller F_done"
+    assert freezer.read_text() == "1"
+    assert state_of(control.pid()) != "T"
+    assert await control.status("thaw", "svc", "web") == "controller F_done"
+    assert freezer.read_text() == "0"
+
+
+async def test_f6_thaw_lets_go_on_what_was_frozen_by_signals_before(control, freezer):
+    await control.open()
+    await control.load()
+    await control.status("start", "svc", "web")
+    await control.status("pause", "svc", "web")
+    await until(lambda: state_of(control.pid()) == "T")
+    assert await control.status("thaw", "svc", "web") == "controller F_done"
+    await until(lambda: state_of(control.pid()) != "T")
+
+
+async def test_f6_where_the_freezer_may_not_be_written_signals_do(control, freezer):
+    freezer.unlink()
+    freezer.mkdir()
+    await control.open()
+    await control.load()
+    await control.status("start", "svc", "web")
+    assert await control.status("freeze", "svc", "web") == "controller F_done"
+    await until(lambda: state_of(control.pid()) == "T")
+    assert await control.status("thaw", "svc", "web") == "controller F_done"
+    await until(lambda: state_of(control.pid()) != "T")
+
+
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [
+        *((action, "F_success") for action in ("stop", "restart", "rerun", "kill")),
+        *((action, "F_failure") for action in ("reload", "pause", "freeze")),
+        *((action, "F_done") for action in ("resume", "thaw")),  # it is so already
+    ],
+)
+async def test_f6_what_each_action_says_of_a_job_that_does_not_run(control, action, status):
+    await control.open()
+    await control.load()
+    assert await control.status(action, "svc", "web") == f"controller {status}"
+
+
+def test_what_types_do_not_say_about_the_keys():
+    def mistakes(**keys):
+        return list(FSS_CONTROL.mistakes(FssListen(address="/a", **keys)))
+
+    assert mistakes(reboot_command=("a", ""), kexec_command=("b",)) == []
+    assert mistakes(reboot_command=("", "a")) == [("reboot_command", "the name of the program is empty")]
+    assert mistakes(kexec_command=("a", "b\0")) == [("kexec_command", "a word of a command line holds no NUL")]
+
+
+def test_there_is_one_machine():
+    listens = [FssListen(address="/a"), *(FssListen(address="/b", reboot_command=(word,)) for word in "xxy")]
+    assert list(FSS_CONTROL.contradictions(listens[:3])) == []
+    assert [(index, key) for index, key, _ in FSS_CONTROL.contradictions(listens)] == [(3, "reboot_command")]
 
 
 async def test_f4_a_rule_that_is_not_known(control):

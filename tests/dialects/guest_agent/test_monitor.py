@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import socket
 import time
@@ -419,3 +420,33 @@ async def test_a_socket_of_somebody_else_is_no_monitor(path):
         monitor.register("a", nothing)
         with pytest.raises(AddressInUse):
             await monitor.start()
+
+
+async def test_a_peer_that_is_lost_at_once_is_told_and_costs_nothing(monitoring, path, peer, caplog, monkeypatch):
+    loop = asyncio.get_running_loop()
+
+    class Broken:
+        """A loop that makes no transports."""
+
+        def __getattr__(self, name):
+            return getattr(loop, name)
+
+        async def connect_accepted_socket(self, factory, sock):
+            factory()
+            raise ConnectionResetError("gone")
+
+    with caplog.at_level(logging.INFO):
+        async with monitoring() as monitor, peer() as one:
+            monkeypatch.setattr("ctld.dialects.guest_agent.monitor.asyncio.get_running_loop", Broken)
+            assert await one.read() == b""
+            monkeypatch.undo()
+            assert not monitor._connections
+    assert "a peer is lost: gone" in caplog.text
+
+
+async def test_a_lack_of_descriptors_is_told(monitoring, caplog):
+    async with monitoring() as monitor:
+        monitor._on_exhausted(True)
+        monitor._on_exhausted(False)
+    assert "out of: file descriptors" in caplog.text
+    assert "again enough: file descriptors" in caplog.text
