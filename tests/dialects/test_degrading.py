@@ -114,6 +114,23 @@ async def test_d7_a_stream_is_collected(daemon):
     assert [line["text"] for line in answer["Response"]] == ["a", "b"]
 
 
+async def test_d7_a_stream_that_does_not_end_ends_when_its_client_leaves(daemon):
+    await daemon.load(WEB, "sh -c 'echo a; sleep 60'", stdout="out")
+    daemon.supervisor.start_job(WEB)
+    await daemon.lab.until_state(daemon.supervisor, WEB, State.ALIVE)
+
+    async def runs() -> list[str]:
+        return [operation["command"] for operation in await daemon.client.call("op_list")]
+
+    async with daemon.connect("guest-agent") as wire:
+        wire.writer.write(b'{"Command":"job.tail","name":"svc/web","follow":true}')
+        while "job_tail" not in await runs():
+            await asyncio.sleep(0.001)
+    # Rule.ONE_REQUEST
+    while "job_tail" in await runs():
+        await asyncio.sleep(0.001)
+
+
 @pytest.mark.parametrize("command", ["console", "job.attach", "event.subscribe"])
 async def test_d7_what_takes_the_connection_over_is_refused(daemon, command):
     await daemon.load(WEB, "sleep 60", tty=True)
