@@ -151,6 +151,15 @@ def test_what_is_scheduled_waits_for_the_jobs(both):
     assert "WARNING" not in daemon.log
 
 
+def test_a_shutdown_that_is_scheduled_stops_one_daemon_and_not_the_next(both):
+    with both.serve() as daemon:
+        assert control(both, "shutdown", "in", "1", "second") == "init F_done"
+        assert daemon.stop(0) == 0  # no signal: it ends by itself
+    with both.serve() as daemon:
+        assert both.call("job_schedule") == []
+        assert daemon.stop() == 0
+
+
 def test_a_schedule_that_is_not_understood_is_told_and_kept(both):
     state = both.folder / "state"
     state.mkdir(mode=0o700)
