@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 import pytest_asyncio
 
 from ctld.dialects.guest_agent.handler import GuestAgentListen
+from ctld.dialects.taskmaster.handler import TaskmasterListen
 from ctld.jobs.state import State
-from tests.dialects.conformance.daemon import running
+from tests.dialects.conformance.daemon import WIRES, running
 from tests.dialects.conformance.rules import Rule
 from tests.dialects.conformance.wire import Answer
 from tests.jobs.conftest import lab
@@ -65,6 +67,18 @@ async def test_d4_the_fields_of_a_failure_stay_behind(daemon):
             # Rule.FEW_WORDS
             keys = {"response", "error", "data"} if name == "taskmaster" else {"Status", "StatusMessage"}
             assert json.loads(answer.removesuffix(b";;")).keys() == keys
+
+
+async def test_d5_over_a_unix_socket_even_taskmaster_knows_who_asks(daemon):
+    await daemon.load(WEB, "sleep 60")
+    path = f"{daemon.lab.folder}/local"
+    await daemon.server.listen(TaskmasterListen(address=f"unix:{path}"))  # whose role would be `observe`
+    streams = await asyncio.open_unix_connection(path)
+    wire = WIRES["taskmaster"](*streams)
+    assert (await wire.ask("start", WEB)).word == "success"
+    await wire.hang_up()
+    (entry,) = await daemon.records()
+    assert (entry.dialect, entry.uid) == ("taskmaster", os.geteuid())  # unlike Rule.NO_IDENTITY
 
 
 async def test_d6_only_a_guest_agent_has_options(daemon):
