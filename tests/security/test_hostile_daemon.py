@@ -128,3 +128,24 @@ def test_nor_its_first_words(run: Run, serve: Serve, banner: Any) -> None:
     daemon = serve(hostile("text", banner))
     _, out, err = run("-s", daemon.address, "thing")
     assert not [*harmful(out), *harmful(err)]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_nor_what_completes_a_command_line(run: Run, serve: Serve, shell: str) -> None:
+    injected = ["$(touch /tmp/x)", "`id`", "a;id", "a\nb", EVIL, "--flag\x1b[2J"]
+    commands = [described(name, options=SCHEMA) for name in ["thing", *injected]]
+    daemon = serve(hostile("rows"))
+
+    def script(peer: Peer) -> None:
+        peer.send(BANNER)
+        while (request := peer.receive()) is not None:
+            peer.send({"status": True, "response": commands if request.get("cmd") == "describe" else [ROW]})
+
+    daemon = serve(script)
+    for words in ([""], ["thing", ""], ["thing", "--"]):
+        line = " ".join(["ctlctl", "-s", daemon.address, *words])
+        typed = ["", line] if shell == "bash" else ["-s", daemon.address, *words]
+        _, out, err = run("__complete", shell, *typed)
+        assert not [*harmful(out.replace("\t", "")), *harmful(err)]
+        if shell == "bash":  # which takes them as they are: nothing in them is left for it to expand
+            assert not [word for word in out.splitlines() if re.search(r"(?<!\\)[$`;()]", word)]
