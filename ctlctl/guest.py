@@ -67,11 +67,17 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         HelpWanted: That is asked for.
     """
     options: dict[str, str] = {}
+    others: list[str] = []
     rest = list(words)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        name, equals, value = rest.pop(0).partition("=")
-        if name == "--":
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            others += rest
             break
+        if word == "-" or not word.startswith("-"):
+            others.append(word)
+            continue
+        name, equals, value = word.partition("=")
         if name in ("-h", "--help"):
             raise HelpWanted(["guest", "send"])
         if name not in _VALUED:
@@ -83,7 +89,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         options[name] = value
     if "--socket" in options and not options.keys().isdisjoint(("--listener", "--dir")):
         raise UsageError("--socket says where already: --listener and --dir do not go with it")
-    return options, rest
+    return options, others
 
 
 def _default_path(options: dict[str, str]) -> str:

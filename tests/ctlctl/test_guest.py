@@ -83,6 +83,7 @@ def test_nobody_is_an_answer_as_for_the_original(folder, capsys):
         (["{" + " " * 2**20], "more than 1048576 bytes"),
         ([], "takes one JSON object"),
         (["{}", "{}"], "takes one JSON object"),
+        (["{}", "--", "--timeout"], "takes one JSON object"),
         (["--nothing", "{}"], "no option --nothing"),
         (["-x", "{}"], "no option -x"),
         (["--socket=/s", "--listener=coreplugin", "{}"], "--socket says where already"),
@@ -98,6 +99,12 @@ def test_what_is_not_sent(capfd, words, message):
     out, err = capfd.readouterr()
     assert out == ""
     assert message in err
+
+
+def test_options_may_follow_the_request(folder, capsys):
+    with Scripted(folder / "s", b"ok") as monitor:
+        assert ctlctl.main(["guest", "send", "{}", f"--socket={folder}/s", "--timeout", "5"]) == 0
+    assert monitor.received == b"{}"
 
 
 def test_two_dashes_end_the_options(folder, capsys):

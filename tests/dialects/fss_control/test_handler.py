@@ -213,7 +213,7 @@ def test_there_is_one_machine():
 
 async def test_f4_a_rule_that_is_not_known(control):
     await control.open()
-    for words in (("svc", "nothing"), ("..", "etc"), ("a b", "c"), ("/", "x")):
+    for words in (("svc", "nothing"), ("..", "etc"), ("a b", "c"), ("/", "x"), ("\udcff", "x"), ("x", "é\x1b[2J")):
         response = await control.ask("start", *words)
         assert (response.type, response.status) == ("error", "F_known_not"), words
     assert (await control.ask("stop", "svc", "nothing", "in", "5", "minutes")).status == "F_known_not"
