@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 DISTURBED = 0.10
 TRIES = 3
 
-# What the server loses to others is taken out of the time.  Of a slice that is nearly all
+# What was lost to others is taken out of the time.  Of a slice that is nearly all
 # lost, what remains tells nothing: it must not become a huge figure.
 LEAST_KEPT = 0.2
 
@@ -130,14 +130,17 @@ class LoadGenerator:
 
 
 def undisturbed(load: Load, lost: float) -> Load:
-    """Return what the rate would have been, had nobody else used the server's processor.
+    """Return what the rate would have been, had nobody else used the two processors.
+
+    Server and load generator wait for each other: while one of them does not run, the other
+    one soon has nothing to do.  So the time that counts is that in which neither was held up.
 
     Args:
         load: What was measured.
         lost: The share of its time that the server lost to other programs.
     """
-    kept = max(1.0 - lost, LEAST_KEPT)
-    return replace(load, rate=load.rate / kept, disturbed=max(load.disturbed, lost))
+    kept = (1.0 - lost) * (1.0 - load.disturbed)
+    return replace(load, rate=load.rate / max(kept, LEAST_KEPT), disturbed=1.0 - kept)
 
 
 def build(target: Path, *sources: str) -> None:

@@ -38,10 +38,10 @@ def peers_python(venv: Path = VENV) -> Path:
     if stamp.exists() and stamp.read_text() == REQUIREMENTS.read_text():
         return python
     print(f"installing the peers into {venv.relative_to(ROOT) if venv.is_relative_to(ROOT) else venv}", flush=True)
-    try:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True, capture_output=True)
-    except subprocess.CalledProcessError as exc:
-        raise BenchmarkError("no environment for the peers: this Python cannot make one") from exc
+    done = subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], capture_output=True, text=True)
+    if done.returncode:
+        complaint = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+        raise BenchmarkError(f"no environment for the peers: {complaint or 'this Python cannot make one'}")
     if subprocess.run([python, *PIP, "-r", str(REQUIREMENTS)], capture_output=True).returncode:
         for pin in pins():
             subprocess.run([python, *PIP, "--no-deps", pin], capture_output=True)
