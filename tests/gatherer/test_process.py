@@ -380,3 +380,12 @@ async def test_a_worker_of_another_user(tmp_path: Path) -> None:
 async def test_without_the_right_to_become_somebody_else(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed):
         await WorkerProcess.start(Profile(user="no-such-user-here"), QUICK, lambda _: None)
+
+
+async def test_a_worker_writes_no_core_file():
+    """It would hold what the worker has read."""
+    worker = await WorkerProcess.start(Profile(), Patience(), lambda worker: None)
+    try:
+        assert resource.prlimit(worker.pid, resource.RLIMIT_CORE) == (0, 0)
+    finally:
+        await worker.kill()

@@ -109,3 +109,8 @@ def test_the_service_tells_when_it_is_ready_and_gets_the_time_to_stop():
     assert service["Type"] == ["notify"]
     assert float(service["TimeoutStopSec"][0].removesuffix("s")) > limits.stop_grace + limits.cancel_grace
     assert int(service["LimitNOFILE"][0]) > limits.max_connections
+
+
+def test_no_core_file_holds_what_the_daemon_was_sent():
+    """Soft 0; a job may still ask for one, as the hard limit is left alone."""
+    assert settings_of(PACKAGING / "systemd/ctld.service")["LimitCORE"] == ["0:infinity"]
