@@ -208,7 +208,7 @@ class Schedule:
                 continue
             if entry.at > now:
                 nap = min(nap, entry.at - now)
-            elif now - entry.at > _TOO_LATE and entry.id not in self._delayed:
+            elif now - entry.at > _TOO_LATE:  # of a delay: by the clock that nobody sets
                 logger.warning("! %s of %s is dropped: it was due long ago", entry.command, entry.peer)
                 with contextlib.suppress(NotFound):  # somebody has cancelled it meanwhile
                     await self.take(entry.id)
