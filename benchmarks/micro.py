@@ -82,7 +82,7 @@ def count(scratch: Path) -> dict[str, float]:
     _run([*tool, sys.executable, "-m", "benchmarks.micro_run", str(library)])
     # The main thread's: others write history, whenever the system lets them.
     found = dict(filter(None, (parse_dump(path.read_text()) for path in dumps.glob("out.*-01"))))
-    if len(found) < 2 * len(CASES):
+    if len(found) < len(CASES):
         raise BenchmarkError("callgrind has not written what it counted")
     return per_time(found)
 
@@ -95,10 +95,8 @@ def parse_dump(text: str) -> tuple[str, int] | None:
 
 
 def per_time(counts: Mapping[str, int]) -> dict[str, float]:
-    """Return what one time of each case takes, from runs that are one and two as long; pure."""
-    return {
-        name: (counts[f"{name}|2"] - counts[f"{name}|1"]) / (case.times * case.each) for name, case in CASES.items()
-    }
+    """Return what one time of each case takes; pure."""
+    return {name: counts[name] / (case.times * case.each) for name, case in CASES.items()}
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
