@@ -21,12 +21,12 @@ STAMPS  := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test suite lint types format docs bench fuzz install clean
+.PHONY: help demo run test suite lint types format docs bench bench-full fuzz install clean
 
 help: ## Say what can be made
 	@echo "ctld: a framework for local control daemons"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do printf '%-14s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do printf '%-16s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter, ARGS=... goes to pytest; see CONTRIBUTING.md."
 
@@ -42,6 +42,12 @@ $(STAMPS)/install: $(STAMPS)/venv pyproject.toml
 $(STAMPS)/test $(STAMPS)/docs: $(STAMPS)/install
 	@echo "installing what 'make $(@F)' needs"
 	@$(PIP) '.[$(@F)]' && touch $@
+
+# atheris is there for some Pythons only; the fuzzer runs without it, less well.
+$(STAMPS)/fuzz: $(STAMPS)/test
+	@echo "installing what 'make $(@F)' needs"
+	@$(PIP) '.[$(@F)]' || echo "atheris cannot be installed for this Python: the fuzzer will run without its guidance"
+	@touch $@
 
 # mypy reads the annotations of pytest and hypothesis, too.
 $(STAMPS)/lint: $(STAMPS)/test
@@ -66,9 +72,11 @@ test: $(STAMPS)/test ## The whole suite, with its branch coverage
 suite: $(STAMPS)/test ## The suite alone, quicker
 	$(CLEAN) $(BIN)/python -m pytest $(ARGS)
 
-lint: $(STAMPS)/lint ## ruff: rules and layout
+lint: $(STAMPS)/lint ## ruff: rules and layout; bandit; known weaknesses of what is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive ctld ctlctl packaging
+	@$(CLEAN) $(BIN)/python packaging/audit.py
 
 types: $(STAMPS)/lint ## mypy --strict
 	$(CLEAN) $(BIN)/mypy
@@ -80,10 +88,13 @@ format: $(STAMPS)/lint ## Let ruff lay out the code
 docs: $(STAMPS)/docs ## Build the documentation, strictly, into site/
 	$(CLEAN) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(STAMPS)/install ## Ratios to the yardstick, measured side by side
+bench: $(STAMPS)/install ## Measure beside a yardstick and the peers: some minutes, ARGS=requests for a part
 	$(CLEAN) $(BIN)/python -m benchmarks $(ARGS)
 
-fuzz: $(STAMPS)/test ## Throw mutated bytes at every codec, SECONDS_EACH=20
+bench-full: $(STAMPS)/install ## The same with all that takes long
+	$(CLEAN) $(BIN)/python -m benchmarks --full $(ARGS)
+
+fuzz: $(STAMPS)/fuzz ## Throw bytes at every parser, SECONDS_EACH=20, ARGS=target
 	$(CLEAN) $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS_EACH) $(ARGS)
 
 clean: ## Remove what was made, the environment too

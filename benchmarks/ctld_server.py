@@ -8,11 +8,33 @@ import ctld
 commands = ctld.CommandRegistry[None]()
 
 
-# A reading command: those above `observe` also write events and history.
+# A reading command: those above `observe` also write events and history, as `record` does.
 @commands.command("echo", role="observe")
 async def echo(ctx: ctld.Context, text: str) -> str:
     """Return the text."""
     return text
+
+
+@commands.command("record", role="operate")
+async def record(ctx: ctld.Context, text: str) -> str:
+    """Return the text, and have it told to subscribers and noted in the audit log."""
+    return text
+
+
+@commands.command("count", role="observe")
+async def count(ctx: ctld.Context, count: int) -> int:
+    """Say how far it is, so many times."""
+    for number in range(count):
+        await ctx.progress(f"step {number}")
+    return count
+
+
+@commands.command("publish", role="observe")
+async def publish(ctx: ctld.Context, count: int) -> int:
+    """Publish so many events."""
+    for number in range(count):
+        ctx.events.publish("tick", number=number)
+    return count
 
 
 class Bare(ctld.ClientHandler):
@@ -32,7 +54,8 @@ class Bare(ctld.ClientHandler):
 async def main(path: str, kind: str) -> None:
     """Serve on a UNIX socket until killed."""
     handler = Bare if kind == "bare" else ctld.ClientHandler
-    server = ctld.Server(handler, commands=commands, listen=[f"unix:{path}"])
+    limits = ctld.Limits(max_connections=32768)  # one uid gets half of them
+    server = ctld.Server(handler, commands=commands, listen=[f"unix:{path}"], limits=limits)
     await server.start()
     print("ready", flush=True)
     await server.serve_forever()

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-__all__ = ["LOAD", "ROOT", "SERVER", "BenchmarkError", "pinned", "serving"]
+__all__ = ["LOAD", "ROOT", "SERVER", "BenchmarkError", "only_one_processor", "pinned", "running", "serving"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,17 +33,21 @@ def pinned(processor: int) -> list[str]:
     return []
 
 
+def only_one_processor() -> bool:
+    """Tell whether servers and load generators have to share one."""
+    return len(os.sched_getaffinity(0)) < 2
+
+
 @contextmanager
-def serving(
-    module: str, *args: str, python: Sequence[str] = (sys.executable,), processor: int = SERVER
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `python -m module args...` until the block ends; it says `ready` when it listens.
+def running(command: Sequence[str], name: str, *, processor: int = SERVER) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the block ends; it says `ready` when it listens.
 
     Raises:
         BenchmarkError: It ended, or said something else, or nothing for too long.
     """
-    command = [*pinned(processor), *python, "-m", module, *args]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+    with subprocess.Popen(
+        [*pinned(processor), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stderr is not None
@@ -51,7 +55,14 @@ def serving(
             if not readable or process.stdout.readline() != b"ready\n":
                 process.kill()
                 complaint = process.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
-                raise BenchmarkError(f"{module} does not start: {complaint or 'it says nothing'}")
+                raise BenchmarkError(f"{name} does not start: {complaint or 'it says nothing'}")
             yield process
         finally:
             process.kill()
+
+
+def serving(
+    module: str, *args: str, python: Sequence[str] = (sys.executable,), processor: int = SERVER
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run `python -m module args...` as `running()` does."""
+    return running([*python, "-m", module, *args], module, processor=processor)

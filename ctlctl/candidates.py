@@ -6,6 +6,7 @@ for an option that says so (`Option(complete="job_list.name")`), for the list of
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ctlctl.arguments import FLAGS, VALUED
@@ -42,6 +43,9 @@ _ABOUT_OPTIONS = {
     "--help": "explain",
 }
 _SHELLS = ("bash", "zsh", "fish")
+
+# Commands of ours whose words are neither files nor the daemon's affair: `complete()` of their modules tells them.
+_TELLING = {"control": "ctlctl.control", "guest send": "ctlctl.guest"}
 
 
 def candidates(caller: Caller, words: Sequence[str], text: str) -> list[Candidate]:
@@ -90,6 +94,10 @@ def _after(caller: Caller, words: list[str], text: str) -> list[Candidate]:
     found = _local(words)
     if words[:1] == ["completion"]:
         return [(shell, "") for shell in _SHELLS] if len(words) == 1 else []
+    for key, module in _TELLING.items():
+        if words[: key.count(" ") + 1] == key.split():
+            further: list[Candidate] = import_module(module).complete(words[key.count(" ") + 1 :])
+            return further
     helping = words[:1] == ["help"]
     if helping:
         words = words[1:]

@@ -7,9 +7,18 @@ original: scripts tell by the response line whether there was an answer.
 from __future__ import annotations
 
 from ctlctl import exits
-from ctlctl.exits import UsageError
+from ctlctl.exits import HelpWanted, UsageError
 from ctlctl.output import complain, error_line, neutral, write_line
-from ctld.dialects.fss_control.client import BadOrder, ask, is_good, read_settings, sentence, socket_path
+from ctld.dialects.fss_control.client import (
+    ACTIONS,
+    INIT_ACTIONS,
+    BadOrder,
+    ask,
+    is_good,
+    read_settings,
+    sentence,
+    socket_path,
+)
 from ctld.errors import CtldError
 
 TYPE_CHECKING = False  # typing costs milliseconds at start-up
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
 
     from ctlctl.caller import Caller
 
-__all__ = ["run"]
+__all__ = ["complete", "run"]
 
 _VALUED = {
     "-s": "settings",
@@ -37,6 +46,8 @@ def run(caller: Caller, words: Sequence[str]) -> int:
         settings = read_settings(options.get("settings", ""))
         path = socket_path(settings, options.get("socket", ""), options.get("name", ""))
         response = ask(path, order, timeout=caller.arguments.timeout)
+    except HelpWanted:
+        raise
     except BadOrder as error:
         complain(caller.prog, neutral(f"control: {error}"))
         return exits.FAILED
@@ -52,11 +63,30 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     return exits.OK if is_good(response) else exits.FAILED
 
 
+def complete(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what may follow these words of a command line, each with what to say of it."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        if rest.pop(0) in _VALUED:
+            if not rest:
+                return []  # a file, a socket, or its name
+            rest.pop(0)
+    if not rest:
+        return [(word, "") for word in (*ACTIONS, *_VALUED, "--return") if len(word) > 2]
+    conditions = 1 if rest[0] in INIT_ACTIONS else 3
+    if len(rest) == conditions:
+        return [("now", "at once"), ("at", "HH:MM, HH:MM:SS or as ISO 8601 says"), ("in", "a number and its unit")]
+    if len(rest) > conditions and rest[conditions] == "in" and (len(rest) - conditions) % 2 == 0:
+        return [(unit, "") for unit in ("seconds", "minutes", "hours", "days", "weeks")]
+    return []
+
+
 def _split(words: Sequence[str]) -> tuple[dict[str, str], bool, list[str]]:
     """Take the options off.
 
     Raises:
         UsageError: One is unknown, or lacks its value; or the action is missing.
+        HelpWanted: That is asked for.
     """
     options: dict[str, str] = {}
     script = False
@@ -65,6 +95,8 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], bool, list[str]]:
         word = rest.pop(0)
         if word == "--":
             break
+        if word in ("-h", "--help"):
+            raise HelpWanted(["control"])
         if word in ("-R", "--return"):
             script = True
             continue

@@ -6,7 +6,7 @@ import os
 import sys
 
 from ctlctl import exits
-from ctlctl.exits import UsageError
+from ctlctl.exits import HelpWanted, UsageError
 from ctlctl.output import is_terminal, neutral, write_text
 from ctld.dialects.guest_agent.client import (
     DEFAULT_DIRECTORY,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ctlctl.caller import Caller
 
-__all__ = ["run"]
+__all__ = ["complete", "run"]
 
 _LISTENERS = {"guestagent": KnownListener.GUEST_AGENT, "coreplugin": KnownListener.CORE_PLUGIN}
 _VALUED = ("--socket", "--listener", "--dir", "--timeout")
@@ -50,18 +50,30 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     return exits.OK
 
 
+def complete(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what may follow these words of a command line, each with what to say of it."""
+    if words and words[-1] == "--listener":
+        return [(name, "") for name in _LISTENERS]
+    if words and words[-1] in _VALUED:
+        return []  # a file, or a number
+    return [(option, "") for option in _VALUED if option not in words]
+
+
 def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Take the options off; what follows `--` are words.
 
     Raises:
-        UsageError: One is unknown, or lacks its value.
+        UsageError: One is unknown, lacks its value or contradicts another.
+        HelpWanted: That is asked for.
     """
     options: dict[str, str] = {}
     rest = list(words)
-    while rest and rest[0].startswith("--"):
+    while rest and rest[0].startswith("-") and rest[0] != "-":
         name, equals, value = rest.pop(0).partition("=")
         if name == "--":
             break
+        if name in ("-h", "--help"):
+            raise HelpWanted(["guest", "send"])
         if name not in _VALUED:
             raise UsageError(f"guest send has no option {name}")
         if not equals:
@@ -69,6 +81,8 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
                 raise UsageError(f"{name} needs a value")
             value = rest.pop(0)
         options[name] = value
+    if "--socket" in options and not options.keys().isdisjoint(("--listener", "--dir")):
+        raise UsageError("--socket says where already: --listener and --dir do not go with it")
     return options, rest
 
 

@@ -20,13 +20,19 @@ _SIZE_KEYS = ("bytes", "size", "memory", "rss")
 _AGE_KEYS = ("age", "uptime", "elapsed", "duration", "seconds")
 _TIME_KEYS = ("time", "started", "ended", "finished", "created", "since", "at")
 
+# Seconds of which nobody wants to know how many days they are; what is no number is not below it either.
+_ENDLESS = 1e15
+
 # Seconds since the epoch are told from other numbers by their size: 1973 to 5138.
 _TIMES = (1e8, 1e11)
 
 
 def size(count: float) -> str:
     """Return a number of bytes: `512 B`, `1.5 MiB`."""
-    value, power = abs(float(count)), 0
+    try:
+        value, power = abs(float(count)), 0
+    except OverflowError:  # JSON's integers have no bounds
+        value, power = float("inf"), 0
     while value >= 1023.95 and power < len(_SIZES) - 1:
         value /= 1024
         power += 1
@@ -37,6 +43,8 @@ def size(count: float) -> str:
 def age(seconds: float) -> str:
     """Return a span of time in its two largest units: `3 d 4 h`, `5 min 2 s`, `0.3 s`."""
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if not seconds < _ENDLESS:
+        return f"{sign}{seconds:g} s"
     if seconds < 9.95:
         return f"{sign}{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)

@@ -91,7 +91,7 @@ def progress_line(update: Update) -> str:
 
 def error_line(error: CtldError) -> str:
     """Return an error as one line that says what to do about it, where the daemon knows that."""
-    line = one_line(str(error)) or error.code
+    line = one_line(str(error)) or one_line(error.code)
     fields = getattr(error, "fields", {})
     for key, form in (("remedy", "{}: {}"), ("ref", "{} (reference {})")):
         more = fields.get(key)

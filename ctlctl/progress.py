@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ctlctl.human import age, amount
 from ctlctl.look import width
 from ctlctl.output import one_line
-from ctlctl.table import display_width
+from ctlctl.table import cut, display_width
 
 if TYPE_CHECKING:
     from ctld.client import Update
@@ -92,10 +92,8 @@ def _joined(text: str, rest: str, columns: int) -> str:
     """Return a text and what stands right of it; the text gives way."""
     room = columns - display_width(rest) - 1
     if not text or room < 2:
-        return rest[:columns]
-    while display_width(text) > room:
-        text = f"{text[: len(text) - 2]}…" if len(text) > 2 else ""
-    return f"{text} {rest}" if text else rest[:columns]
+        return cut(rest, columns)
+    return f"{cut(text, room)} {rest}"
 
 
 class Bars:

@@ -7,6 +7,7 @@ off ends in an ellipsis.  Width 0 is no terminal, where nothing is cut.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unicodedata import combining, east_asian_width
 
 from ctlctl.exits import UsageError
 from ctlctl.human import by_key
@@ -19,6 +20,7 @@ __all__ = [
     "cell",
     "choose",
     "columns_of",
+    "cut",
     "display_width",
     "fields",
     "fit",
@@ -148,7 +150,7 @@ def line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], pai
     """Return one row, each cell as wide as its column."""
     parts = []
     for index, (text, width) in enumerate(zip(cells, widths, strict=True)):
-        shown = _cut(text, width)
+        shown = cut(text, width)
         blanks = " " * (width - display_width(shown))
         if paints and paints[index]:
             shown = f"{paints[index]}{shown}{_END}"
@@ -232,18 +234,26 @@ def display_width(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
+    return sum(map(_width, text))
 
 
-def _cut(text: str, width: int) -> str:
-    """Return as much of a text as fits, with an ellipsis where something is missing."""
+def _width(letter: str) -> int:
+    return 0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """Return as much of a text as fits, with an ellipsis where something is missing.
+
+    A text comes from others: however long it is, and made of what takes no room, this takes one look at each letter.
+    """
     if display_width(text) <= width:
         return text
-    shown = ""
-    for each in text:
-        if display_width(shown) + display_width(each) > width - 1:
+    if text.isascii():
+        return f"{text[: max(width - 1, 0)]}…"
+    room, letters = width - 1, 0
+    for letter in text:
+        room -= _width(letter)
+        if room < 0:
             break
-        shown += each
-    return f"{shown}…"
+        letters += 1
+    return f"{text[:letters]}…"

@@ -14,9 +14,10 @@ from ctld.commands.gather import gather_commands
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
 from ctld.commands.schedule import Schedule, schedule_commands
-from ctld.dialects.fss_control.commands import control_commands
+from ctld.dialects.fss_control.commands import control_commands, freezer_commands
 from ctld.dialects.guest_agent.commands import agent_commands
 from ctld.dialects.table import DIALECTS
+from ctld.directories import make_directory
 from ctld.endpoint import Listen
 from ctld.errors import ConfigError, ShuttingDown
 from ctld.gatherer.pool import Pool
@@ -127,6 +128,7 @@ def make_server(
     commands = daemon_commands()
     if jobs is not None:
         commands.include(jobs.commands())
+        commands.include(freezer_commands())
     if pool is not None:
         reports = settings.gatherer.reports or os.path.join(where.state_dir, "reports")
         commands.include(gather_commands(pool, ReportStore(reports, max_bytes=settings.gatherer.max_report)))
@@ -155,9 +157,9 @@ def make_runtime_dir(path: str) -> None:
     """
     try:
         if not os.path.isdir(path):
-            os.makedirs(path, mode=0o755)
+            make_directory(path, 0o755)
             # Whatever the umask says: who may connect is the socket's own affair.
-            os.chmod(path, 0o755)  # noqa: S103 - callers have to reach the socket
+            os.chmod(path, 0o755)  # nosec B103 # noqa: S103 - callers have to reach the socket
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         reason = getattr(exc, "strerror", None) or str(exc)
         raise ConfigError(f"cannot make the runtime directory {path!r}: {reason}") from None

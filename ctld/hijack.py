@@ -230,11 +230,11 @@ class HijackedConnection(Stream, asyncio.Protocol):
             if not self._ended and not self._connection.transport.is_closing():
                 self._connection.transport.resume_reading()
 
-    def write(self, data: bytes) -> None:
-        """Send."""
-        if not self.gone:
-            self._connection.patience.written += len(data)
-            self._connection.transport.write(data)
+    def write(self, *pieces: bytes) -> None:
+        """Send, one after the other."""
+        if not (connection := self._connection).gone:
+            connection.patience.written += sum(map(len, pieces))
+            connection.transport.writelines(pieces)
 
     def unread(self, data: bytes) -> None:
         """Give back bytes that the owner did not use."""

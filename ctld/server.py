@@ -7,7 +7,6 @@ end then is left behind.  Everybody who waits for an answer gets one.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import platform
@@ -30,6 +29,7 @@ from ctld.commands.dispatch import Dispatcher
 from ctld.commands.operation import Operation, OperationTable
 from ctld.commands.registry import CommandRegistry
 from ctld.commands.runtime import Runtime
+from ctld.directories import claim_state_directory
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed, RegistrationError, ShuttingDown
 from ctld.events import EventBus
@@ -149,13 +149,15 @@ class Server(Generic[A]):
 
         Raises:
             ListenFailed: An address cannot be listened on; none is then.
-            ConfigError: An address is mistaken.
+            ConfigError: An address is mistaken, or others could write to the state directory.
             ShuttingDown: The server was closed.
         """
         if self._close_requested.is_set():
             raise ShuttingDown("the server was closed; make another one")
         if self._started:
             return
+        if self.state_dir is not None:
+            claim_state_directory(self.state_dir)
         self._started = True
         raise_descriptor_limit(self._runtime.limits.max_connections)
         for warning in self._runtime.policy.warnings:
@@ -164,9 +166,6 @@ class Server(Generic[A]):
         context.run(current_locks.set, self._runtime.locks)
         context.run(current_sessions.set, self._runtime.sessions)
         self._reception = Reception(self._runtime, context)
-        if self.state_dir is not None:
-            with contextlib.suppress(OSError):  # the history says so, and goes on without
-                os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
         await self.history.open()
         if self._close_requested.is_set():
             await self.wait_closed()  # raises what a background task has crashed with meanwhile

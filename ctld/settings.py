@@ -180,6 +180,10 @@ def _mistakes(settings: Settings) -> Iterator[Mistake]:
     for index, listen in enumerate(settings.listen):
         for key, reason in (*mistakes_in(listen), *DIALECTS[listen.dialect].mistakes(listen)):
             yield Mistake(("listen", index, key), reason)
+    for dialect in DIALECTS.values():
+        indices = [index for index, listen in enumerate(settings.listen) if listen.dialect == dialect.name]
+        for number, key, reason in dialect.contradictions([settings.listen[index] for index in indices]):
+            yield Mistake(("listen", indices[number], key), reason)
 
 
 def _mistaken_roles(settings: RoleSettings) -> Iterator[Mistake]:

@@ -87,6 +87,7 @@ def bind_unix(path: str, *, mode: int, uid: int = -1, gid: int = -1, backlog: in
     path = os.path.abspath(path)  # whoever changes the directory later must still find it
     with contextlib.ExitStack() as undo:
         try:
+            _warn_of_folder(os.path.dirname(path))
             lock = _lock(path)
             undo.callback(_unlock, lock, path)
             _remove_stale(path)
@@ -125,6 +126,16 @@ def _settle(path: str, mode: int, uid: int, gid: int, undo: contextlib.ExitStack
         return identity
     finally:
         os.close(file)
+
+
+def _warn_of_folder(path: str) -> None:
+    """Say so where somebody else can put a socket of his own into the place of ours, and be asked instead of us."""
+    with contextlib.suppress(OSError):  # which the next step tells
+        found = os.stat(path)
+        if found.st_uid not in (0, os.geteuid()):
+            _LOG.warning("! %s belongs to user %d, who can put another socket there", _shown(path), found.st_uid)
+        elif found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            _LOG.warning("! anybody may put another socket into %s (chmod o-w, or +t)", _shown(path))
 
 
 def _lock(path: str) -> int:

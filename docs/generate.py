@@ -30,6 +30,16 @@ from ctld.commands.builtins import builtin_commands
 from ctld.commands.gather import gather_commands
 from ctld.commands.jobs import job_commands
 from ctld.commands.registry import CommandRegistry
+from ctld.commands.schedule import Schedule, schedule_commands
+from ctld.dialects.fss_control.codec import FssCodec
+from ctld.dialects.fss_control.commands import control_commands, freezer_commands
+from ctld.dialects.fss_control.handler import FssListen
+from ctld.dialects.fss_control.packet import HEAD_SIZE
+from ctld.dialects.fss_control.responses import decode_response
+from ctld.dialects.guest_agent.codec import GuestAgentCodec
+from ctld.dialects.guest_agent.commands import agent_commands
+from ctld.dialects.guest_agent.handler import GuestAgentListen
+from ctld.dialects.taskmaster.codec import TaskmasterCodec
 from ctld.dialects.taskmaster.handler import TaskmasterListen
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed
@@ -44,7 +54,8 @@ from ctld.jobs.store import JobStore
 from ctld.jobs.supervisor import Supervisor
 from ctld.limits import Limits
 from ctld.sessions.state import mermaid as session_states
-from ctld.settings import DaemonSettings, EventSettings, HistorySettings, RoleSettings
+from ctld.settings import DaemonSettings, EventSettings, HistorySettings, RoleSettings, Settings
+from ctld.wire.messages import Failure
 
 PAGES = Path(__file__).parent / "reference"
 _PART = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w.]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
@@ -153,6 +164,44 @@ def printed(main: Callable[[list[str]], int], *arguments: str) -> str:
     return f"```text\n{out.getvalue()}```\n"
 
 
+def dialect_errors() -> str:
+    """Have each dialect say each failure."""
+    classes = [getattr(ctld.errors, name) for name in ctld.errors.__all__]
+    slugs = [cls.code for cls in classes if isinstance(cls, type) and issubclass(cls, CommandFailed)]
+    rows = ((f"`{slug}`", as_taskmaster(slug), as_fss(slug), as_guest_agent(slug)) for slug in slugs)
+    own = (
+        "a command's own, such as `vm.paused`",
+        *(say("vm.paused") for say in (as_taskmaster, as_fss, as_guest_agent)),
+    )
+    return table(("slug", "Taskmaster", "FSS control", "guest agent"), [*rows, own])
+
+
+def as_taskmaster(slug: str) -> str:
+    codec = TaskmasterCodec()
+    codec.send(Failure("no", slug))
+    return f"`{json.loads(codec.data_to_send().removesuffix(b';;'))['response']}`"
+
+
+def as_fss(slug: str) -> str:
+    codec = FssCodec()
+    codec.action = "start"
+    codec.send(Failure("no", slug))
+    response = decode_response(codec.data_to_send()[HEAD_SIZE:])
+    return f"`{response.type}` `{response.status}`"
+
+
+def as_guest_agent(slug: str) -> str:
+    codec = GuestAgentCodec(max_request=2)
+    codec.send(Failure("no", slug))
+    return str(json.loads(codec.data_to_send())["Status"])
+
+
+def fss_commands() -> str:
+    registry = freezer_commands()
+    registry.include(control_commands([FssListen(address="", reboot_command=("-",), kexec_command=("-",))]))
+    return commands(registry)
+
+
 def own_commands() -> str:
     rows = ((f"`{words}`", f"`{more}`" if more else "", what) for words, (_, more, what) in LOCAL.items() if what)
     return table(("words", "what may follow", "what it does"), rows)
@@ -185,6 +234,12 @@ PARTS: dict[str, Callable[[], str]] = {
     "sessions.states": lambda: f"```mermaid\n{session_states()}```\n",
     "jobs.commands": lambda: commands(job_commands(Supervisor(JobStore(""), ""))),
     "taskmaster.listen": lambda: keys_of(TaskmasterListen, besides=Listen),
+    "fss.listen": lambda: keys_of(FssListen, besides=Listen),
+    "fss.commands": fss_commands,
+    "guest.listen": lambda: keys_of(GuestAgentListen, besides=Listen),
+    "guest.commands": lambda: commands(agent_commands(Settings())),
+    "dialects.errors": dialect_errors,
+    "schedule.commands": lambda: commands(schedule_commands(Schedule(""))),
     "ctlctl.exits": exits,
     "ctlctl.own": own_commands,
     "ctlctl.help": lambda: printed(ctlctl.main, "--help"),

@@ -20,7 +20,7 @@ LAYERS = (
     {"wire", "event_filter", "lock_queue", "wait_graph", "stream", "ownership", "toml_lines"},
     {
         "locks", "lock_report", "events", "accounts", "callers", "policy", "processes", "systemd", "client",
-        "history", "history_entry", "history_store", "history_writer",
+        "history", "history_entry", "history_store", "history_writer", "directories",
     },
     {"sessions", "jobs", "gatherer"},
     {"commands"},

@@ -465,3 +465,30 @@ def test_daemons_that_start_at_once_do_not_steal_from_each_other(tmp_path):
             racer.wait()
     assert results == [("", "")] * 3
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o755, False), (0o1777, False), (0o777, True)])
+def test_a_folder_in_which_anybody_may_swap_the_socket_is_told(tmp_path, caplog, mode, told):
+    tmp_path.chmod(mode)
+    bind_unix(str(tmp_path / "s"), mode=0o600, backlog=1).close()
+    assert ("anybody may put another socket" in caplog.text) == told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_folder_of_another_user_is_told(tmp_path, caplog):
+    os.chown(tmp_path, 54321, -1)
+    bind_unix(str(tmp_path / "s"), mode=0o600, backlog=1).close()
+    assert "belongs to user 54321" in caplog.text
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077, 0o777])
+def test_every_mode_is_the_wanted_one(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        for mode in range(0o1000):
+            made = bind_unix(str(tmp_path / "s"), mode=mode, backlog=1)
+            found = mode_of(made.path)
+            made.close()
+            assert found == mode
+    finally:
+        os.umask(before)

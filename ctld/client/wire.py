@@ -62,6 +62,9 @@ BANNER_WAIT = 2.0
 TOO_OLD_TO_DETACH = "the daemon is too old to detach a command: it speaks version 1 of the protocol"
 
 _MAX_SHOWN = 80  # of bytes that a server should not have sent, in an error of one line
+
+# JSON's numbers have no bounds.  Progress is reckoned with, and no result of that must leave the floats.
+_MAX_NUMBER = 1e300
 _OWN_FAILURE_KEYS = frozenset(("status", "message", "code", "id"))
 
 
@@ -295,4 +298,6 @@ def check_size(line: bytes, banner: Mapping[str, Any] | None) -> None:
 
 
 def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= _MAX_NUMBER else None

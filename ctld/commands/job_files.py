@@ -2,10 +2,17 @@
 
 A job file is code that the daemon runs, so whoever changes one has to be admin.  Reading
 the files again only needs `operate`: they are there already.
+
+It may hold secrets, in `env` above all: events and the history, which more people see, do not repeat it.
+The log has its digest, so that it is known whose push made a file what it is.
 """
 
 import base64
-from typing import Annotated, Any
+import hashlib
+import logging
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
 
 from ctld.commands.context import Context
 from ctld.commands.job_options import JobLock, JobName
@@ -20,6 +27,12 @@ from ctld.jobs.supervisor import Supervisor
 from ctld.peer import Peer
 
 __all__ = ["file_commands"]
+
+logger = logging.getLogger("ctld.jobs")
+
+_HIDDEN: Final = {"format": "password", "writeOnly": True}
+
+_Content: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema=_HIDDEN), Option("the job file")]
 
 
 def file_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
@@ -45,9 +58,7 @@ def file_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
             return reload_result(await follow_jobs(ctx, supervisor, names, work), done=True)
 
     @commands.command("job_push", role="admin")
-    async def job_push(
-        ctx: Context, name: Annotated[str, Option("the job")], data: Annotated[str, Option("the job file")]
-    ) -> ReloadResult:
+    async def job_push(ctx: Context, name: Annotated[str, Option("the job")], data: _Content) -> ReloadResult:
         """Write a job's file, and make the job what it says."""
         check_name(name)
         try:
@@ -56,6 +67,8 @@ def file_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
             raise InvalidJobFile("not UTF-8") from None
         async with ctx.manipulate(JobLock(name)):
             plan = await follow_jobs(ctx, supervisor, {name}, supervisor.push(name, content))
+            digest = hashlib.sha256(content).hexdigest()
+            logger.info("= %s: %s has pushed a file of SHA-256 %s", name, ctx.peer, digest)
             return reload_result(plan, done=True)
 
     @commands.command("job_pull", role="admin")

@@ -74,9 +74,14 @@ async def follow_jobs(
             events.append(event)
             news.set()
 
+    def ended(task: asyncio.Task[T]) -> None:
+        news.set()
+        if not task.cancelled():
+            task.exception()  # the command may have been cancelled in the same turn, and look no more
+
     unsubscribe = supervisor.subscribe(note)
     task = asyncio.get_running_loop().create_task(work)
-    task.add_done_callback(lambda _: news.set())
+    task.add_done_callback(ended)
     try:
         while not task.done() or events:
             with suppress(TimeoutError):

@@ -15,6 +15,7 @@ more than an hour late: then it is told in the log and dropped, since nobody exp
 import asyncio
 import contextlib
 import logging
+import pwd
 import secrets
 import time
 from collections.abc import Callable
@@ -23,16 +24,19 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
+from ctld.accounts import Accounts
 from ctld.commands.context import Context
 from ctld.commands.options import Option
 from ctld.commands.permission import require_role
 from ctld.commands.registry import CommandRegistry
 from ctld.commands.schedule_file import MAX_ENTRY, ScheduledCommand, read_entries, write_entries
 from ctld.errors import BadRequest, Busy, CommandFailed, InvalidOptions, NotFound, error_from_wire
-from ctld.peer import Peer
+from ctld.peer import Peer, Role
+from ctld.policy import Policy
+from ctld.secret import SECRET_SCHEMA
 from ctld.wire.messages import Failure
 
-__all__ = ["MAX_ENTRIES", "Schedule", "schedule_commands"]
+__all__ = ["MAX_ENTRIES", "Planned", "Schedule", "schedule_commands"]
 
 logger = logging.getLogger("ctld.schedule")
 
@@ -48,7 +52,36 @@ _TOO_LATE: Final = 3600.0
 # Ten years: who plans further ahead has mistyped a number.
 _FARTHEST: Final = 3660 * 86_400.0
 
+# Of the options of another command nobody knows here which are secret; a name says what it is about.
+_Options: TypeAlias = Annotated[
+    dict[str, Any],
+    msgspec.Meta(extra_json_schema={"properties": {"name": {}}, "additionalProperties": dict(SECRET_SCHEMA)}),
+    Option("its options"),
+]
+
 _EntryId: TypeAlias = Annotated[str, Option("the entry", complete="job_schedule.id")]
+
+
+class Planned(msgspec.Struct, kw_only=True):
+    """What is to be run later, as callers are told.
+
+    Attributes:
+        id: The entry, for `job_schedule_cancel`.
+        at: When it is due, in seconds since 1970.
+        command: The command.
+        options: Its options.
+        peer: Who asked for it.
+    """
+
+    id: str
+    at: float
+    command: str
+    options: dict[str, Any]
+    peer: str
+
+
+def _planned(entry: ScheduledCommand) -> Planned:
+    return Planned(id=entry.id, at=entry.at, command=entry.command, options=entry.options, peer=entry.peer)
 
 
 def _uptime() -> float:
@@ -107,6 +140,16 @@ class Schedule:
                 self._delayed[entry.id] = self._uptime() + delay
             await self._replace({**known, entry.id: entry})
 
+    async def find(self, entry_id: str) -> ScheduledCommand:
+        """Return an entry.
+
+        Raises:
+            NotFound: There is none of that id.
+            CommandFailed: The file cannot be read.
+        """
+        async with self._lock:
+            return _entry_of(await self._read(), entry_id)
+
     async def take(self, entry_id: str) -> ScheduledCommand:
         """Remove an entry and return it.
 
@@ -116,9 +159,7 @@ class Schedule:
         """
         async with self._lock:
             known = await self._read()
-            entry = known.get(entry_id)
-            if entry is None:
-                raise NotFound(f"nothing is scheduled as {entry_id[:100]!r}", kind="schedule", name=entry_id[:100])
+            entry = _entry_of(known, entry_id)
             await self._replace({other: known[other] for other in known if other != entry_id})
         return entry
 
@@ -131,9 +172,8 @@ class Schedule:
             self._started.discard(id)  # it is there still, unless somebody else was faster: to be tried again
             logger.warning("! %s cannot be run: %s", id[:100], exc)
             raise
-        peer = Peer(name=entry.peer, role=entry.role, uid=entry.uid, transport=entry.transport)
-        # What has a uid is judged by today's rules; the role that it had is only the fallback.
-        peer = replace(peer, role=ctx.runtime.policy.role_of(peer, entry.role).role)
+        peer = _peer_of_today(entry)
+        peer = replace(peer, role=ctx.runtime.policy.role_of(peer, entry.fallback).role)
         final = await ctx.dispatcher.run(peer, entry.command, entry.options)
         if isinstance(final, Failure):
             logger.warning("! the scheduled %s of %s: %s", entry.command, entry.peer, final.message)
@@ -203,9 +243,9 @@ def schedule_commands(schedule: Schedule) -> CommandRegistry[Any]:
     commands = CommandRegistry[Any]()
 
     @commands.command("job_schedule", role="observe")
-    async def job_schedule(ctx: Context) -> list[ScheduledCommand]:
+    async def job_schedule(ctx: Context) -> list[Planned]:
         """List what is to be run later, the next one first."""
-        return await schedule.entries()
+        return [_planned(entry) for entry in await schedule.entries()]
 
     @commands.command("job_schedule_add", role="operate")
     async def job_schedule_add(
@@ -213,28 +253,60 @@ def schedule_commands(schedule: Schedule) -> CommandRegistry[Any]:
         command: Annotated[str, Option("the command")],
         at: Annotated[float | None, Option("when, in seconds since 1970")] = None,
         delay: Annotated[float | None, Option("or in how many seconds from now")] = None,
-        options: Annotated[dict[str, Any], Option("its options")] = {},  # noqa: B006 - a signature, which nobody changes
-    ) -> ScheduledCommand:
+        options: _Options = {},  # noqa: B006 - a signature, which nobody changes
+    ) -> Planned:
         """Run a command later, as whoever asks for it now."""
         due = _due(at, delay)
         await _check(ctx, command, options)
         peer = ctx.peer
         entry = ScheduledCommand(
             id=secrets.token_hex(4), at=due, command=command, options=options, peer=str(peer),
-            role=peer.role, uid=peer.uid, transport=peer.transport,
+            role=peer.role, uid=peer.uid, transport=peer.transport, fallback=_fallback(ctx.runtime.policy, peer),
         )  # fmt: skip
         async with ctx.shield():
             await schedule.add(entry, delay=delay)
-        return entry
+        return _planned(entry)
 
     @commands.command("job_schedule_cancel", role="operate")
-    async def job_schedule_cancel(ctx: Context, id: _EntryId) -> ScheduledCommand:
-        """Forget what was to be run later."""
+    async def job_schedule_cancel(ctx: Context, id: _EntryId) -> Planned:
+        """Forget what was to be run later: one's own, or what one could run oneself."""
+        entry = await schedule.find(id)
+        if entry.uid is None or entry.uid != ctx.peer.uid:
+            command = ctx.dispatcher.commands.get(entry.command)
+            role = "admin" if command is None else command.role
+            require_role(ctx.runtime, ctx.peer, role, f"entry {id} ({entry.command} of {entry.peer})")
         async with ctx.shield():
-            return await schedule.take(id)
+            return _planned(await schedule.take(id))
 
     commands.command("job_schedule_run", role="admin", record=False)(schedule.run)
     return commands
+
+
+def _entry_of(known: dict[str, ScheduledCommand], entry_id: str) -> ScheduledCommand:
+    if entry_id not in known:
+        raise NotFound(f"nothing is scheduled as {entry_id[:100]!r}", kind="schedule", name=entry_id[:100])
+    return known[entry_id]
+
+
+def _fallback(policy: Policy, peer: Peer) -> Role:
+    """Return the role that a peer shall have later if no rule names it then.
+
+    What a rule gave ends with the rule.  What the listener or a login gave has nothing that could be asked again.
+    """
+    named = policy.role_of(peer, "anyone") == policy.role_of(peer, "admin")
+    return "anyone" if named else peer.role
+
+
+def _peer_of_today(entry: ScheduledCommand) -> Peer:
+    """Return who asked for an entry, in the groups that the user has by now."""
+    peer = Peer(name=entry.peer, uid=entry.uid, transport=entry.transport)
+    if entry.uid is None:
+        return peer
+    try:
+        gid = pwd.getpwuid(entry.uid).pw_gid
+    except KeyError:  # a user that is gone, or a number that never was one
+        return peer
+    return replace(peer, gid=gid, groups=Accounts().groups_of(entry.uid, gid))
 
 
 def _due(at: float | None, delay: float | None) -> float:

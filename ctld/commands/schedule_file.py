@@ -3,11 +3,13 @@
 import contextlib
 import logging
 import os
+import stat
 from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
 
+from ctld.directories import make_directory
 from ctld.errors import CommandFailed
 from ctld.peer import Role
 
@@ -17,6 +19,8 @@ logger = logging.getLogger("ctld.schedule")
 
 # Bytes of an entry: a command with its options.  The file is written as a whole, and so it must not grow large.
 MAX_ENTRY: Final = 16 * 1024
+
+_OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class ScheduledCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,7 @@ class ScheduledCommand(msgspec.Struct, frozen=True, kw_only=True):
         role: The role that the peer had.
         uid: The user id of the peer.
         transport: How the peer came.
+        fallback: The role that it has later where no rule names it.
     """
 
     id: str
@@ -41,6 +46,7 @@ class ScheduledCommand(msgspec.Struct, frozen=True, kw_only=True):
     role: Role = "anyone"
     uid: int | None = None
     transport: str = ""
+    fallback: Role = "anyone"
 
 
 def read_entries(path: str) -> list[ScheduledCommand]:
@@ -49,10 +55,14 @@ def read_entries(path: str) -> list[ScheduledCommand]:
     A file that is not understood is told in the log and kept beside the new one, as `PATH.broken`.
 
     Raises:
-        CommandFailed: It cannot be read; whoever wrote it now would lose what it holds.
+        CommandFailed: It cannot be read; whoever wrote it now would lose what it holds.  Or somebody
+            else could have written it: what it holds is run with the roles that it names.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_no_link) as file:
+            found = os.fstat(file.fileno())
+            if found.st_uid not in (0, os.geteuid()) or found.st_mode & _OTHERS_MAY_WRITE:
+                raise CommandFailed(f"the schedule {path} could be somebody else's: it is not read")
             return msgspec.json.decode(file.read(), type=list[ScheduledCommand])
     except FileNotFoundError:
         return []
@@ -78,7 +88,7 @@ def write_entries(path: str, entries: Collection[ScheduledCommand]) -> None:
     draft = f"{path}.new"
     folder = os.path.dirname(path)
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_directory(folder)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)  # whatever it is: what is opened below is ours
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -91,6 +101,10 @@ def write_entries(path: str, entries: Collection[ScheduledCommand]) -> None:
         raise CommandFailed(f"cannot write the schedule {path}: {exc.strerror}") from None
     with contextlib.suppress(OSError):  # it is written; only a power failure could undo that now
         _sync_folder(folder)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _sync_folder(path: str) -> None:

@@ -6,7 +6,7 @@ import socket
 import weakref
 from collections.abc import Callable
 
-__all__ = ["call_later", "end_input"]
+__all__ = ["call_later", "end_connection", "end_input"]
 
 
 def call_later(seconds: float, method: Callable[[], None]) -> asyncio.TimerHandle:
@@ -27,3 +27,9 @@ def end_input(sock: socket.socket) -> None:
     """Let a socket's input end as if its peer had said so; one that is closed is no error."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RD)
+
+
+def end_connection(sock: socket.socket) -> None:
+    """Let both directions of a socket end, whatever waits in them; one that is closed is no error."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

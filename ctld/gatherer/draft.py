@@ -57,7 +57,7 @@ class Draft:
             self._commands = self._make(COMMANDS)
             if owner.uid is not None or owner.gid is not None:
                 os.fchown(self._files, -1 if owner.uid is None else owner.uid, -1 if owner.gid is None else owner.gid)
-                os.fchmod(self._top, 0o711)
+                os.fchmod(self._top, 0o711)  # nosec B103 # workers of another user pass through, and see no names
             self.manifest = Manifest(self._top, head)
         except OSError as exc:
             self._close_all()

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from ctld.directories import make_directory
 from ctld.errors import CommandFailed, NotFound
 from ctld.gatherer.beneath import closing, open_directory, open_regular
 from ctld.gatherer.draft import Draft
@@ -137,9 +138,9 @@ class ReportStore:
         """
         try:
             if not os.path.isdir(self.directory):
-                os.makedirs(self.directory, mode=0o711, exist_ok=True)
+                make_directory(self.directory, 0o711)
                 # Workers of other users pass through, whatever the umask says.
-                os.chmod(self.directory, 0o711)  # noqa: S103 - they can enter, and see no names
+                os.chmod(self.directory, 0o711)  # nosec B103 # noqa: S103 - they can enter, and see no names
             descriptor = open_directory(self.directory, -1)
         except OSError as exc:
             raise CommandFailed(f"the directory of reports {self.directory} cannot be used: {exc.strerror}") from None

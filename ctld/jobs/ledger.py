@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from ctld.directories import make_directory
 from ctld.processes import ProcessIdentity
 
 __all__ = ["TOKEN_VARIABLE", "Entry", "Ledger"]
@@ -71,7 +72,7 @@ class Ledger:
         Raises:
             OSError: It cannot be made.
         """
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(str(self._directory))
         self._directory.chmod(0o700)
 
     def write(self, entry: Entry) -> None:

@@ -5,17 +5,20 @@ O_APPEND, so that the daemon may die at any moment and no line is lost.  The pri
 rotation, which cannot make the child open another file: it copies the file and truncates
 it.  What is written between the last byte copied and the truncation is lost; that is
 microseconds, and only of a job that writes at that very moment.
+
+The folder may belong to the job's user, who must not have root write elsewhere: see `safe_folder.py`.
 """
 
 import os
 import shutil
 from typing import Final
 
+from ctld.jobs.safe_folder import SafeFolder, open_safely, safe_folder
+
 __all__ = ["log_path", "open_log", "rotate"]
 
-# The last component must be no symbolic link: its folder may belong to the job's user, who
-# would have root append to any file.  Not blocking, as a FIFO without reader blocks an open.
-_APPENDING: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# Not blocking, as a FIFO without reader blocks an open.
+_APPENDING: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
 
 
 def log_path(directory: str, name: str, index: int) -> str:
@@ -30,7 +33,7 @@ def open_log(path: str, umask: int) -> int:
     Raises:
         OSError: It cannot be opened.
     """
-    fd = os.open(path, _APPENDING, 0o666 & ~umask)
+    fd = open_safely(path, _APPENDING, 0o666 & ~umask)
     os.set_blocking(fd, True)
     return fd
 
@@ -43,21 +46,26 @@ def rotate(path: str, backups: int) -> None:
     Raises:
         OSError: It cannot be done; nothing has been truncated then.
     """
-    with open(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as current:
+    folder, name = os.path.split(path)
+    with safe_folder(folder) as opened, open(opened.open(name, os.O_RDWR), "r+b") as current:
         if backups:
             for number in range(backups - 1, 0, -1):
-                if os.path.lexists(f"{path}.{number}"):
-                    os.replace(f"{path}.{number}", f"{path}.{number + 1}")
-            _copy(current.fileno(), f"{path}.1")
+                if opened.has(f"{name}.{number}"):
+                    _rename(opened, f"{name}.{number}", f"{name}.{number + 1}")
+            _copy(current.fileno(), opened, f"{name}.1")
         current.truncate(0)
 
 
-def _copy(source: int, path: str) -> None:
-    draft = f"{path}.new"
-    if os.path.lexists(draft):
-        os.unlink(draft)  # of a rotation that was cut short
+def _copy(source: int, folder: SafeFolder, name: str) -> None:
+    draft = f"{name}.new"
+    if folder.has(draft):
+        os.unlink(draft, dir_fd=folder.descriptor)  # of a rotation that was cut short
     mode = os.fstat(source).st_mode & 0o777
-    target = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    target = folder.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with open(target, "wb") as copy, open(source, "rb", closefd=False) as original:
         shutil.copyfileobj(original, copy)
-    os.replace(draft, path)
+    _rename(folder, draft, name)
+
+
+def _rename(folder: SafeFolder, old: str, new: str) -> None:
+    os.replace(old, new, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)

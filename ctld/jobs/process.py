@@ -28,7 +28,17 @@ from ctld.jobs.plan import exec_digest_input
 from ctld.jobs.search import command_digest
 from ctld.jobs.snapshot import JobEvent, ProcessInfo
 from ctld.jobs.state import Action, Input, Process, State, Transition, advance, expiry_input, judge_exit
-from ctld.processes import DEVNULL, Child, ExitStatus, ProcessIdentity, Spawn, find_account, open_terminal, spawn
+from ctld.processes import (
+    DEVNULL,
+    Child,
+    ExitStatus,
+    ProcessIdentity,
+    Spawn,
+    find_account,
+    inherited_environment,
+    open_terminal,
+    spawn,
+)
 
 # A wish ends a pause; what happens by itself does not.
 _WISHES: Final = frozenset({Input.START, Input.STOP, Input.KILL, Input.REPAIR})
@@ -36,11 +46,6 @@ _WISHES: Final = frozenset({Input.START, Input.STOP, Input.KILL, Input.REPAIR})
 __all__ = ["JobProcess", "World", "exec_digest"]
 
 logger = logging.getLogger("ctld.jobs")
-
-# What systemd tells the daemon about itself is not for its children.
-_DAEMONS_OWN: Final = frozenset(
-    {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +295,7 @@ class JobProcess:
         return os.path.normpath(os.path.join(self._world.directory, self.spec.directory))
 
     def _environment(self, spec: JobSpec, entry: Entry) -> dict[str, str]:
-        inherited = {name: value for name, value in self._world.env.items() if name not in _DAEMONS_OWN}
+        inherited = inherited_environment(self._world.env)
         account = find_account(spec.user, spec.group or None).environment() if spec.user else {}
         own = {"CTLD_JOB": self._job, "CTLD_PROCESS": str(self.index), TOKEN_VARIABLE: entry.token}
         return {**inherited, **account, **spec.env, **own}

@@ -16,6 +16,8 @@ from typing import Final
 
 import msgspec
 
+from ctld.jobs.safe_folder import open_safely
+
 __all__ = ["MAX_LINES", "LogLine", "LogTail", "last_bytes"]
 
 MAX_LINES: Final = 10_000
@@ -30,8 +32,8 @@ _LONGEST_LINE: Final = 64 * 1024
 # How far back the last lines are looked for; it takes 2 ms, and the loop waits.
 _FARTHEST: Final = 4 * 1024 * 1024
 
-# The folder may belong to the job's user: no symbolic link, and no waiting for a FIFO's writer.
-_READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# No waiting for a FIFO's writer.
+_READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -112,7 +114,7 @@ class LogTail:
             self.close()  # somebody has moved it away and made another one
             self._rest = b""
         with suppress(FileNotFoundError):
-            self._fd = os.open(self._path, _READING)
+            self._fd = open_safely(self._path, _READING)
         if self._fd < 0:
             self._lines = MAX_LINES  # what comes is new, all of it
             return False
@@ -144,7 +146,7 @@ class LogTail:
 def last_bytes(path: str, size: int) -> bytes:
     """Return the end of a file; nothing if it cannot be read, or is no plain one."""
     with suppress(OSError):
-        fd = os.open(path, _READING)
+        fd = open_safely(path, _READING)
         try:
             found = os.fstat(fd)
             if stat.S_ISREG(found.st_mode):

@@ -23,6 +23,7 @@ from subprocess import DEVNULL, PIPE, STDOUT
 
 from ctld.processes.accounts import Account, find_account
 from ctld.processes.child import Child, ExitStatus
+from ctld.processes.environment import inherited_environment
 from ctld.processes.identity import ProcessIdentity
 from ctld.processes.spawning import Spawn, adopt, is_launcher, spawn
 from ctld.processes.terminal import Terminal, open_terminal
@@ -39,6 +40,7 @@ __all__ = [
     "Terminal",
     "adopt",
     "find_account",
+    "inherited_environment",
     "is_launcher",
     "open_terminal",
     "spawn",

@@ -54,7 +54,7 @@ def main(plan_fd: int, status_fd: int) -> None:
     """Carry out the plan and exec; return only after a failure, which is reported."""
     os.set_inheritable(status_fd, False)
     with open(plan_fd, "rb") as file:
-        plan: Plan = marshal.load(file)  # noqa: S302 - written by our own parent into a memfd
+        plan: Plan = marshal.load(file)  # nosec B302 # noqa: S302 - written by our own parent into a memfd
     if plan["death_signal"]:
         _load_libc()  # another user may not be able to read where this interpreter lives
     for step in (_limit, _set_priority, _take_terminal, _change_user, _bind_to_parent, _check_parent, _execute):
@@ -119,7 +119,7 @@ def _execute(plan: Plan) -> None:
     # Python ignores these two from its start, and what is ignored stays ignored across exec.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    os.execvpe(plan["argv"][0], plan["argv"], plan["env"])  # noqa: S606 - this is what it is for
+    os.execvpe(plan["argv"][0], plan["argv"], plan["env"])  # nosec B606 # noqa: S606 - this is what it is for
 
 
 def _report(status_fd: int, step: Callable[[Plan], None], error: Exception) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import marshal
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from ctld.errors import InvalidOptions
 from ctld.processes import launcher
 from ctld.processes.accounts import Account, find_account
 from ctld.processes.child import Child, PipeName
+from ctld.processes.environment import inherited_environment
 from ctld.processes.identity import ProcessIdentity
 from ctld.processes.reasons import explain, explain_report
 from ctld.processes.terminal import Terminal
@@ -25,6 +27,10 @@ __all__ = ["Spawn", "adopt", "is_launcher", "spawn"]
 _UNCHANGED: Final = Account(None, None, None)
 
 _LAUNCHER: Final = Path(launcher.__file__)
+
+# How many files a process could have open before a server raised this for itself: it raises the
+# limit when it starts, which is later.  Programs that use select() break with a higher one.
+_OPEN_FILES: Final = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 # The launcher reports in one short line.
 _REPORT_SIZE: Final = 4096
@@ -36,14 +42,15 @@ class Spawn:
 
     Attributes:
         argv: The program, looked up in the child's PATH, and its arguments; no shell.
-        env: The whole environment; None: the daemon's.
+        env: The whole environment; None: the daemon's, without what was said to the daemon alone.
         cwd: The working directory; None: the daemon's.
         user: Whom it runs as; the environment does not change by itself (`Account.environment()`).
         group: Its primary group; None: the user's.
         extra_groups: Its supplementary groups; None: the user's.
         umask: Its file mode mask; None: the daemon's.
         nice: Its priority, -20 to 19; None: the daemon's.
-        limits: Its resource limits: `resource.RLIMIT_...` to (soft, hard).
+        limits: Its resource limits: `resource.RLIMIT_...` to (soft, hard).  Through the launcher, the
+            number of open files is as it was before the daemon raised its own.
         stdin: A descriptor that stays the caller's, or DEVNULL, or PIPE.
         stdout: Likewise.
         stderr: Likewise, or STDOUT.
@@ -99,7 +106,7 @@ async def spawn(spec: Spawn) -> Child:
             if spec.needs_launcher:
                 child = await _launch(spec, account, ends)
             else:
-                child = _start(spec, spec.argv, ends, account=account, env=spec.env)
+                child = _start(spec, spec.argv, ends, account=account, env=_environment(spec))
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise explain(error, spec.argv[0], cwd=spec.cwd, account=spec.user or spec.group) from error
         child.own_pipes(pipes)
@@ -219,12 +226,11 @@ async def _launch(spec: Spawn, account: Account, ends: Mapping[PipeName, int]) -
 
 
 def _plan(spec: Spawn, account: Account, slave: int) -> launcher.Plan:
-    env = os.environ if spec.env is None else spec.env
     return {
         "argv": [os.fsencode(word) for word in spec.argv],
         # Enumerations are numbers to everybody but marshal.
-        "env": {os.fsencode(name): os.fsencode(value) for name, value in env.items()},
-        "limits": [(int(number), soft, hard) for number, (soft, hard) in spec.limits.items()],
+        "env": {os.fsencode(name): os.fsencode(value) for name, value in _environment(spec).items()},
+        "limits": [(int(number), soft, hard) for number, (soft, hard) in (_open_files() | dict(spec.limits)).items()],
         "nice": spec.nice,
         "terminal": slave,
         "groups": None if account.groups is None else list(account.groups),
@@ -233,6 +239,18 @@ def _plan(spec: Spawn, account: Account, slave: int) -> launcher.Plan:
         "parent": os.getpid(),
         "death_signal": int(spec.death_signal),
     }
+
+
+def _environment(spec: Spawn) -> Mapping[str, str]:
+    return inherited_environment() if spec.env is None else spec.env
+
+
+def _open_files() -> dict[int, tuple[int, int]]:
+    """Return the limit that takes ours back; nothing if it was not raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _OPEN_FILES == resource.RLIM_INFINITY or resource.RLIM_INFINITY != soft <= _OPEN_FILES:
+        return {}
+    return {resource.RLIMIT_NOFILE: (_OPEN_FILES, hard)}
 
 
 async def _read_report(fd: int) -> str:

@@ -67,7 +67,7 @@ class ConsoleViewer(SessionViewer):
         try:
             typed = _decode(line)
             keys = b"" if typed.keys is None else b64decode(typed.keys, validate=True)
-        except (msgspec.DecodeError, binascii.Error, ValueError):
+        except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
             return
         if typed.rows > 0 and typed.cols > 0:
             try:

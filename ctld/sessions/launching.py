@@ -1,37 +1,17 @@
 """From what a client asks for to a running program: environment, terminal or pipes."""
 
-import os
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ctld.processes import PIPE, Spawn, find_account, open_terminal
+from ctld.processes import PIPE, Spawn, find_account, inherited_environment, open_terminal
 
 if TYPE_CHECKING:
     from ctld.sessions.session import Session
 
 __all__ = ["environment", "start_program"]
-
-# What the service manager told the daemon and nobody else: a child that took itself for the
-# daemon would tell systemd that it is ready, or listen on the daemon's sockets.
-_THE_DAEMONS_OWN: Final = frozenset(
-    {
-        "CREDENTIALS_DIRECTORY",
-        "INVOCATION_ID",
-        "JOURNAL_STREAM",
-        "LISTEN_FDNAMES",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "MAINPID",
-        "MANAGERPID",
-        "NOTIFY_SOCKET",
-        "SYSTEMD_EXEC_PID",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
-    }
-)
 
 # What a terminal is taken for whose client does not say: what nearly all of them understand.
 _PLAIN_TERMINAL: Final = "xterm"
@@ -48,7 +28,7 @@ def environment(extra: Mapping[str, str] | None, *, user: str | None, tty: bool)
     Raises:
         NotFound: There is no such user.
     """
-    found = {name: value for name, value in os.environ.items() if name not in _THE_DAEMONS_OWN}
+    found = inherited_environment()
     if user is not None:
         found |= find_account(user).environment()
     if tty:

@@ -7,6 +7,7 @@ descriptor that somebody else drives.
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from ctld.errors import CommandFailed
@@ -55,6 +56,7 @@ class Program:
         self._on_resize: Callable[[int, int], None] | None = None
         self._input: InputPump | None = None
         self._outputs: dict[int, OutputPump] = {}
+        self._held = False
 
     async def start(self, spec: Spawn, terminal: Terminal | None = None) -> None:
         """Start it.
@@ -123,10 +125,10 @@ class Program:
             output.silent = True
         return silent
 
-    def write(self, data: bytes) -> None:
-        """Have it read something."""
+    def write(self, *pieces: bytes | memoryview) -> None:
+        """Have it read something, one piece after the other."""
         if self._input is not None:
-            self._input.write(data)
+            self._input.write(*pieces)
 
     def end_input(self) -> None:
         """Let it see the end of its input; a terminal gets its character for that."""
@@ -137,6 +139,9 @@ class Program:
 
     def hold(self, held: bool) -> None:
         """Keep it from writing, or let it write again."""
+        if held is self._held:
+            return
+        self._held = held
         for output in self._outputs.values():
             if held:
                 output.pause()
@@ -189,6 +194,5 @@ class Program:
             self._terminal.close()
 
     def _read(self, stream: int, fd: int) -> None:
-        self._outputs[stream] = OutputPump(
-            fd, lambda data: self._user.on_output(stream, data), lambda: self._user.on_output_end(stream)
-        )
+        user = self._user
+        self._outputs[stream] = OutputPump(fd, partial(user.on_output, stream), partial(user.on_output_end, stream))

@@ -6,9 +6,11 @@ program that writes without end from starving everybody else.
 
 import asyncio
 import errno
+import fcntl
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from ctld.wire.frames import MAX_PAYLOAD
@@ -18,6 +20,16 @@ __all__ = ["InputPump", "OutputPump"]
 # What waits for a program that does not read; above it, its client is not read either.
 _HIGH: Final = 256 * 1024
 _LOW: Final = 64 * 1024
+
+# Pieces that are written in one call; the system takes 1024.
+_AT_ONCE: Final = 64
+
+# What a pipe is widened to whose reader does not keep up: the default is a quarter of it, and
+# each time it is full costs two turns of the loop.
+_WIDE: Final = 256 * 1024
+
+# What waits keeps all that it came with: a piece that is less than this share of it is copied.
+_SHARE: Final = 4
 
 
 class OutputPump:
@@ -102,11 +114,12 @@ class InputPump:
         self._fd = fd
         self._on_full = on_full
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[memoryview] = deque()
         self._size = 0
         self._full = False
         self._ending = False
         self._writing = False
+        self._wide = False
 
     @property
     def open(self) -> bool:
@@ -118,15 +131,23 @@ class InputPump:
         """Whether too much waits."""
         return self._full
 
-    def write(self, data: bytes) -> None:
-        """Have the program read that; what it will never read is dropped."""
-        if not self.open or self._ending or not data:
+    def write(self, *pieces: bytes | memoryview) -> None:
+        """Have the program read that, one after the other; what it will never read is dropped."""
+        if not self.open or self._ending:
             return
-        if not self._queue:
-            data = data[self._try(data) :]
-        if data and self.open:
-            self._queue.append(data)
-            self._size += len(data)
+        written = 0 if self._queue else self._try(pieces[:_AT_ONCE])
+        if not self.open:
+            return
+        for piece in pieces:
+            if written >= len(piece):
+                written -= len(piece)
+            else:
+                left = memoryview(piece)[written:]
+                written = 0
+                self._queue.append(_kept(left))
+                self._size += len(left)
+        if self._queue:
+            self._widen()
             self._wait()
             if not self._full and self._size > _HIGH:
                 self._full = True
@@ -153,25 +174,32 @@ class InputPump:
             self._full = False
             self._on_full(False)
 
+    def _widen(self) -> None:
+        """Have the pipe hold more, where it is one and the system lets us: once it has been full."""
+        if not self._wide:
+            self._wide = True
+            with suppress(OSError):
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _WIDE)
+
     def _wait(self) -> None:
         if not self._writing:
             self._writing = True
             self._loop.add_writer(self._fd, self._on_writable)
 
-    def _try(self, data: bytes) -> int:
+    def _try(self, pieces: Sequence[bytes | memoryview]) -> int:
         """Write what can be written now; the number of bytes."""
         try:
-            return os.write(self._fd, data)
+            return os.writev(self._fd, pieces)
         except BlockingIOError:
-            return 0
+            pass
         except OSError:
             self.close()  # nobody reads it any more: no error of whoever types
-            return len(data)
+        return 0
 
     def _on_writable(self) -> None:
         while self._queue and self.open:
             piece = self._queue[0]
-            count = self._try(piece)
+            count = self._try((piece,))
             if not self.open:
                 return
             self._size -= count
@@ -187,3 +215,8 @@ class InputPump:
             self._loop.remove_writer(self._fd)
             if self._ending:
                 self.close()
+
+
+def _kept(piece: memoryview) -> memoryview:
+    """Return a piece that can wait, without keeping much more than itself."""
+    return piece if len(piece) * _SHARE >= len(memoryview(piece.obj)) else memoryview(bytes(piece))

@@ -30,7 +30,7 @@ class Scrollback:
 
     def __len__(self) -> int:
         """The number of bytes kept."""
-        return self._size
+        return min(self._size, self._limit)
 
     def append(self, stream: int, data: bytes) -> None:
         """Keep output, and forget the oldest."""
@@ -40,13 +40,14 @@ class Scrollback:
             pieces[-1] = (stream, pieces[-1][1] + data)
         else:
             pieces.append((stream, data))
-        while self._size > self._limit:
-            stream, oldest = pieces.popleft()
-            excess = self._size - self._limit
-            if excess < len(oldest):
-                pieces.appendleft((stream, oldest[excess:]))
-            self._size -= min(excess, len(oldest))
+        # Only whole pieces go: to cut the oldest one would copy as much again as was written.
+        while self._size - len(pieces[0][1]) >= self._limit:
+            self._size -= len(pieces.popleft()[1])
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Iterate over (stream, bytes), oldest first."""
-        return iter(list(self._pieces))
+        pieces = list(self._pieces)
+        if self._size > self._limit:
+            stream, oldest = pieces[0]
+            pieces[0] = (stream, oldest[self._size - self._limit :])
+        return iter(pieces)

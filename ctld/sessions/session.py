@@ -115,7 +115,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._program = Program(self)
         self._scrollback = Scrollback()
-        self._viewers: list[Viewer] = []
+        self._viewers: tuple[Viewer, ...] = ()  # replaced, never changed: they come and go while it is read
         self._timer: asyncio.TimerHandle | None = None
         self._drain_started = 0.0
         self._status: ExitStatus | None = None
@@ -228,7 +228,7 @@ class Session:
         """Let a client look, from the scroll-back on."""
         for stream, data in self._scrollback:
             viewer.on_output(stream, data)
-        self._viewers.append(viewer)
+        self._viewers = (*self._viewers, viewer)
         self._advance(Input.JOINED)
         if self.input_full and viewer.may_type:
             viewer.on_input_full(True)
@@ -246,7 +246,7 @@ class Session:
         """
         if viewer not in self._viewers:
             return
-        self._viewers.remove(viewer)
+        self._viewers = tuple(other for other in self._viewers if other is not viewer)
         if on_purpose:
             self.on_disconnect = "detach"
         if not any(other.may_type for other in self._viewers) and viewer.may_type:
@@ -255,10 +255,10 @@ class Session:
             self._advance(Input.LEFT)
         self.balance()
 
-    def write(self, data: bytes) -> None:
-        """Type something."""
-        self.bytes_in += len(data)
-        self._program.write(data)
+    def write(self, *pieces: bytes | memoryview) -> None:
+        """Type something, one piece after the other."""
+        self.bytes_in += sum(map(len, pieces))
+        self._program.write(*pieces)
 
     def end_input(self) -> None:
         """Type no more; a terminal gets its character for that."""
@@ -295,7 +295,7 @@ class Session:
 
     def balance(self) -> None:
         """Read from the program as fast as those who may type read; call it when one has caught up."""
-        self._program.hold(any(viewer.may_type and viewer.congested for viewer in self._viewers))
+        self._program.hold(any(viewer.congested for viewer in self._viewers if viewer.may_type))
 
     def describe(self) -> dict[str, Any]:
         """Return what `session_list` tells of it."""
@@ -322,13 +322,13 @@ class Session:
         """It has written."""
         self.bytes_out += len(data)
         self._scrollback.append(stream, data)
-        for viewer in self._viewers.copy():
+        for viewer in self._viewers:
             viewer.on_output(stream, data)
         self.balance()
 
     def on_output_end(self, stream: int) -> None:
         """It will write no more there."""
-        for viewer in self._viewers.copy():
+        for viewer in self._viewers:
             viewer.on_output_end(stream)
         if not self._program.is_child and self._status is None:
             self.on_exit(ExitStatus(0))
@@ -336,7 +336,7 @@ class Session:
 
     def on_input_full(self, full: bool) -> None:
         """It is, or is no longer, behind with reading."""
-        for viewer in self._viewers.copy():
+        for viewer in self._viewers:
             if viewer.may_type:
                 viewer.on_input_full(full)
 
@@ -394,5 +394,5 @@ class Session:
         self.watched = bool(self._viewers)
         self.over.set_result(None)
         self._table.ended(self)
-        for viewer in self._viewers.copy():
+        for viewer in self._viewers:
             viewer.on_ended()

@@ -7,13 +7,13 @@ import asyncio
 import signal as signals
 from enum import Enum
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from ctld.errors import Busy, CommandFailed, InvalidOptions, RemoteProtocolError
 from ctld.sessions.program import STDOUT
 from ctld.sessions.session import Session
 from ctld.stream import Stream
-from ctld.wire.frames import FrameReader, FrameType, encode_frame
+from ctld.wire.frames import Frame, FrameReader, FrameType, encode_head
 
 __all__ = ["Departure", "DescriptorsViewer", "FramesViewer", "SessionViewer", "signal_number"]
 
@@ -170,8 +170,7 @@ class FramesViewer(SessionViewer):
         reader = self._reader
         reader.feed(data)
         try:
-            while not self._departure.done() and (frame := reader.next_frame()) is not None:
-                self._take(frame.type, frame)
+            self._take_all(reader)
             if reader.at_lines and not self._departure.done():
                 raise RemoteProtocolError("expected a frame")  # noqa: TRY301 - as the reader refuses others
         except RemoteProtocolError as exc:
@@ -179,7 +178,26 @@ class FramesViewer(SessionViewer):
         except InvalidOptions as exc:
             self._let_go(exc)
 
-    def _take(self, type: FrameType, frame: Any) -> None:
+    def _take_all(self, reader: FrameReader) -> None:
+        """Do what has come; what is typed goes to the program together."""
+        typed: list[memoryview] = []
+        try:
+            while not self._departure.done() and (part := reader.next_part(FrameType.STDIN)) is not None:
+                if isinstance(part, memoryview):
+                    typed.append(part)
+                else:
+                    self._type(typed)  # what follows may be the end of it
+                    self._take(part)
+        finally:
+            self._type(typed)
+
+    def _type(self, typed: list[memoryview]) -> None:
+        if typed and self.may_type:
+            self.session.write(*typed)
+        typed.clear()
+
+    def _take(self, frame: Frame) -> None:
+        type = frame.type
         if type is FrameType.PING:
             self._send(FrameType.PONG, frame.payload)
         elif type is FrameType.PONG:
@@ -190,11 +208,8 @@ class FramesViewer(SessionViewer):
             raise RemoteProtocolError(f"a client sends no frame {type.name}")
         elif not self.may_type:
             return  # it only watches
-        elif type is FrameType.STDIN:
-            if frame.payload:
-                self.session.write(frame.payload)
-            else:
-                self.session.end_input()
+        elif type is FrameType.STDIN:  # an empty one, as others come in parts
+            self.session.end_input()
         elif type is FrameType.RESIZE:
             size = frame.object()
             self.session.resize(_whole(size.get("rows")), _whole(size.get("cols")))
@@ -203,7 +218,8 @@ class FramesViewer(SessionViewer):
 
     def _send(self, type: FrameType, payload: bytes) -> None:
         self._said = self._loop.time()
-        self._stream.write(encode_frame(type, payload))
+        # Not joined here: that would be a copy of all that the program says.
+        self._stream.write(encode_head(type, len(payload)), payload)
 
     def _keep_alive(self) -> None:
         """Ping a client that has been told nothing for a while; give one up that says nothing."""

@@ -67,7 +67,9 @@ def check_codec(make: Callable[[], Codec], cases: Sequence[Case]) -> None:
                 assert trailing == b"", f"{pieces} leaves {trailing!r} for the next owner of the socket"
 
 
-def check_garbage(make: Callable[[], Codec], junk: bytes) -> list[Incoming]:
+def check_garbage(
+    make: Callable[[], Codec], junk: bytes, *, also: Iterable[Sequence[bytes]] = ()
+) -> list[Incoming]:
     """Check that a codec takes anything: it gives events, or ends the connection, and nothing else.
 
     What the bytes mean must not depend on how they were cut, and the codec must come to an
@@ -76,6 +78,7 @@ def check_garbage(make: Callable[[], Codec], junk: bytes) -> list[Incoming]:
     Args:
         make: Makes a new codec.
         junk: What the peer sends before it hangs up.
+        also: Further ways to cut it, beside byte by byte and in halves.
 
     Returns:
         The events, for checks of one's own.
@@ -84,7 +87,8 @@ def check_garbage(make: Callable[[], Codec], junk: bytes) -> list[Incoming]:
         AssertionError: The codec does otherwise; so does any exception that is not documented.
     """
     events, ending = _outcome(make(), [junk])
-    for pieces in ([junk[i : i + 1] for i in range(len(junk))], [junk[: len(junk) // 2], junk[len(junk) // 2 :]]):
+    half = len(junk) // 2
+    for pieces in ([junk[i : i + 1] for i in range(len(junk))], [junk[:half], junk[half:]], *also):
         other_events, other_ending = _outcome(make(), pieces)
         assert (other_events, other_ending) == (events, ending), (
             f"{junk!r} means {events} {ending}, but cut into {pieces} it means {other_events} {other_ending}"

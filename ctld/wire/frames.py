@@ -12,9 +12,17 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ctld.errors import RemoteProtocolError
-from ctld.wire.buffer import ReceiveBuffer
 
-__all__ = ["HEADER_SIZE", "MAX_PAYLOAD", "Frame", "FrameReader", "FrameType", "encode_frame", "encode_object"]
+__all__ = [
+    "HEADER_SIZE",
+    "MAX_PAYLOAD",
+    "Frame",
+    "FrameReader",
+    "FrameType",
+    "encode_frame",
+    "encode_head",
+    "encode_object",
+]
 
 MAX_PAYLOAD: Final = 64 * 1024
 """The longest payload: what one read of a pipe gives, and small enough that no stream holds up another."""
@@ -22,7 +30,6 @@ MAX_PAYLOAD: Final = 64 * 1024
 HEADER_SIZE: Final = 5
 
 _HEADER: Final = struct.Struct(">BI")
-_LENGTH: Final = struct.Struct(">I")
 
 
 class FrameType(IntEnum):
@@ -38,7 +45,7 @@ class FrameType(IntEnum):
     PONG = 7
 
 
-_FIRST_OF_A_LINE: Final = bytes([max(FrameType) + 1])
+_LAST_TYPE: Final = max(FrameType)
 
 
 class Frame(NamedTuple):
@@ -59,15 +66,24 @@ class Frame(NamedTuple):
             raise RemoteProtocolError(f"a frame {self.type.name} must carry a JSON object") from None
 
 
+def encode_head(type: FrameType, size: int) -> bytes:
+    """Return what precedes a payload of so many bytes.
+
+    Raises:
+        ValueError: The payload is longer than a frame can carry.
+    """
+    if size > MAX_PAYLOAD:
+        raise ValueError(f"a frame carries {MAX_PAYLOAD} bytes at most, not {size}")
+    return _HEADER.pack(type, size)
+
+
 def encode_frame(type: FrameType, payload: bytes = b"") -> bytes:
     """Return a frame as bytes.
 
     Raises:
         ValueError: The payload is longer than a frame can carry.
     """
-    if len(payload) > MAX_PAYLOAD:
-        raise ValueError(f"a frame carries {MAX_PAYLOAD} bytes at most, not {len(payload)}")
-    return _HEADER.pack(type, len(payload)) + payload
+    return encode_head(type, len(payload)) + payload
 
 
 def encode_object(type: FrameType, value: Any) -> bytes:
@@ -82,17 +98,23 @@ class FrameReader:
     that is no frame type: `at_lines` tells which.
     """
 
-    __slots__ = ("_buffer", "_first", "_head", "at_lines")
+    __slots__ = ("_at", "_chunk", "_head", "_left", "_partial", "_type", "at_lines")
 
     def __init__(self) -> None:
-        self._buffer = ReceiveBuffer()
-        self._first = b""
-        self._head: tuple[FrameType, int] | None = None
+        self._chunk = memoryview(b"")
+        self._at = 0
+        self._head = b""  # of a frame, as long as it is incomplete
+        self._type: FrameType | None = None  # of the frame that we are in
+        self._left = 0  # of its payload, beyond what was taken of it
+        self._partial = bytearray()
         self.at_lines = False
 
     def feed(self, data: bytes) -> None:
         """Take what arrived."""
-        self._buffer.feed(data)
+        if self._at < len(self._chunk):
+            data = bytes(self._chunk[self._at :]) + data
+        self._chunk = memoryview(data)
+        self._at = 0
 
     def next_frame(self) -> Frame | None:
         """Return the next frame.
@@ -100,40 +122,82 @@ class FrameReader:
         Raises:
             RemoteProtocolError: It announces more than a frame can carry.
         """
-        if self._head is None:
-            self._head = self._take_head()
-            if self._head is None:
-                return None
-        type, size = self._head
-        payload = self._buffer.take_exactly(size)
-        if payload is None:
+        type = self._take_head() if self._type is None else self._type
+        if type is None:
             return None
-        self._head = None
-        return Frame(type, bytes(payload))
+        piece = self._take_payload()
+        if self._left:
+            self._partial += piece
+            return None
+        self._type = None
+        payload = bytes(self._partial + piece) if self._partial else bytes(piece)
+        self._partial.clear()
+        return Frame(type, payload)
+
+    def next_part(self, stream: FrameType) -> Frame | memoryview | None:
+        """Return the next frame; of a frame of one stream, as much as there is.
+
+        Most bytes of a session are the payloads of one stream, which need not be complete to
+        be passed on, nor copied.
+
+        Args:
+            stream: The type of these frames; all of them are taken by this method.
+
+        Returns:
+            A piece of a payload, never empty; or a frame, of the stream only the empty one.
+
+        Raises:
+            RemoteProtocolError: The next frame announces more than a frame can carry.
+        """
+        type = self._take_head() if self._type is None else self._type
+        if type is not stream or not self._left:
+            return self.next_frame()
+        piece = self._take_payload()
+        if not self._left:
+            self._type = None
+        return piece or None
 
     def take_rest(self) -> bytes:
-        """Return, and forget, what follows the last whole frame."""
-        head, self._head = self._head, None
-        first, self._first = self._first if head is None else _HEADER.pack(*head), b""
-        return first + self._buffer.take_all()
+        """Return, and forget, what follows the last whole frame, or the last piece of one."""
+        head, self._head = self._head, b""
+        if self._type is not None:
+            head = _HEADER.pack(self._type, len(self._partial) + self._left)
+            self._type = None
+        rest = b"".join((head, self._partial, self._chunk[self._at :]))
+        self._partial.clear()
+        self._chunk = memoryview(b"")
+        self._at = 0
+        return rest
 
     @property
     def inside(self) -> bool:
         """Whether the bytes so far end within a frame."""
-        return self._head is not None or (not self.at_lines and bool(self._first))
+        return self._type is not None or bool(self._head)
 
-    def _take_head(self) -> tuple[FrameType, int] | None:
-        if not self._first and not self.at_lines:
-            self._first = bytes(self._buffer.take_exactly(1) or b"")
-            self.at_lines = self._first >= _FIRST_OF_A_LINE
-        if not self._first or self.at_lines:
+    def _take(self, size: int) -> memoryview:
+        """Return the next bytes, at most so many."""
+        piece = self._chunk[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
+    def _take_payload(self) -> memoryview:
+        piece = self._take(self._left)
+        self._left -= len(piece)
+        return piece
+
+    def _take_head(self) -> FrameType | None:
+        """Return the type of the next frame, once its head is complete."""
+        if self.at_lines or self._at == len(self._chunk):
             return None
-        rest = self._buffer.take_exactly(_LENGTH.size)
-        if rest is None:
+        if not self._head and self._chunk[self._at] > _LAST_TYPE:
+            self.at_lines = True
             return None
-        (size,) = _LENGTH.unpack(rest)
+        self._head += self._take(HEADER_SIZE - len(self._head))
+        if len(self._head) < HEADER_SIZE:
+            return None
+        type, size = _HEADER.unpack(self._head)
         if size > MAX_PAYLOAD:
             raise RemoteProtocolError(f"a frame of {size} bytes: {MAX_PAYLOAD} are the most")
-        type = FrameType(self._first[0])
-        self._first = b""
-        return type, size
+        self._head = b""
+        self._type, self._left = FrameType(type), size
+        return self._type

@@ -16,7 +16,7 @@ import orjson
 from ctld.errors import LocalProtocolError
 from ctld.secret import BLANK, Secret
 
-__all__ = ["MAX_NESTING", "decode_deep", "encode", "is_suspect"]
+__all__ = ["MAX_NESTING", "decode_deep", "encode", "is_suspect", "is_too_deep"]
 
 # msgspec decodes and orjson encodes recursively; what is nested deeper than this is no
 # honest request.
@@ -28,6 +28,9 @@ _PADDING: Final = 1024 - MAX_NESTING
 
 # Below this many brackets no text can exhaust the stack, whoever decodes it.
 _SAFE_BRACKETS: Final = 100
+
+# A string that does not end takes all the rest, so that nothing is looked at twice.
+_STRING_OR_BRACKET: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 # orjson makes a float of an integer beyond 64 bits, which takes this many digits at least.
 _LARGE_INTEGER: Final = re.compile(rb"[0-9]{19}")
@@ -51,6 +54,20 @@ _ENCODE_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROU
 def is_suspect(text: bytes | bytearray) -> bool:
     """Tell whether a text has so many brackets that it may be nested too deeply."""
     return text.count(b"[") + text.count(b"{") > _SAFE_BRACKETS
+
+
+def is_too_deep(text: bytes | bytearray) -> bool:
+    """Tell whether a text is nested deeper than `MAX_NESTING`, whatever else is wrong with it."""
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        mark = found[0]
+        if mark in (b"[", b"{"):
+            depth += 1
+            if depth > MAX_NESTING:
+                return True
+        elif mark in (b"]", b"}"):
+            depth -= 1
+    return False
 
 
 def decode_deep(text: bytes | bytearray) -> Any:

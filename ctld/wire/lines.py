@@ -11,7 +11,7 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 
-from ctld.wire.jsontext import MAX_NESTING, decode_deep, is_suspect
+from ctld.wire.jsontext import MAX_NESTING, decode_deep, is_suspect, is_too_deep
 from ctld.wire.messages import NO_OPTIONS, Cancel, Incoming, Invalid, Options, Request, RequestId
 
 __all__ = [
@@ -100,7 +100,7 @@ def parse_line(text: bytes | bytearray) -> Incoming | None:
         if not text.isascii():
             text.decode()  # the options are not decoded here, but they must be UTF-8 too
         if is_suspect(text):
-            deep = decode_deep(text)
+            deep = _decode_suspect(text)
         if (b"cancel" in text or b"\\u" in text) and _decode_wish(text).cancel is not msgspec.UNSET:
             return _parse_unusual(text, deep)
         request = _decode_request(text)
@@ -110,9 +110,27 @@ def parse_line(text: bytes | bytearray) -> Incoming | None:
     except msgspec.ValidationError:
         return _parse_unusual(text, deep)
     except RecursionError:
-        return _parse_value(deep)  # too deep for this stack, and within our own bound
+        # Too deep for this stack, and within our own bound.
+        return Invalid("syntax", SYNTAX_MESSAGE) if deep is None else _parse_value(deep)
     except (ValueError, msgspec.DecodeError):
         return Invalid("syntax", SYNTAX_MESSAGE)
+
+
+def _decode_suspect(text: bytes | bytearray) -> Any:
+    """Return the value of a text that may be nested too deeply; None if only its nesting can be told.
+
+    Options may hold numbers that no float can and half surrogate pairs; whoever decodes them says so, and
+    the number of brackets beside them must make no difference.
+
+    Raises:
+        ValueError: It is nested too deeply.
+    """
+    try:
+        return decode_deep(text)
+    except ValueError:
+        if is_too_deep(text):
+            raise
+        return None
 
 
 def _parse_unusual(text: bytes | bytearray, deep: Any) -> Incoming | None:

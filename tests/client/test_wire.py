@@ -250,6 +250,10 @@ def test_n4_progress() -> None:
         3,
     )
     assert repr(update) == "Update('x', current=1, total=2.5)"
+    # No float holds them, or the result of reckoning with them: JSON has 1e999, too, and Python reads it.
+    for endless in (10**400, -(10**400), float("inf"), float("-inf"), float("nan"), 1.7e308):
+        huge = Update({"progress": "x", "current": endless, "total": endless})
+        assert (huge.current, huge.total) == (None, None)
     odd = Update({"progress": None, "current": True, "total": "9", "unit": 5, "seq": "1"})
     assert (odd.message, odd.current, odd.total, odd.unit, odd.data, odd.seq) == (None, None, None, "", None, 0)
 

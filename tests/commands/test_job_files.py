@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import os
 
@@ -165,3 +166,16 @@ async def _result(call):
 async def test_a_file_that_is_no_text_is_refused(stage):
     answer = await stage.served.server._dispatcher.run(Peer.DAEMON, "job_push", {"name": "x", "data": "\ud800"})
     assert (answer.code, answer.message) == ("job.invalid", "not UTF-8")
+
+
+async def test_a_job_file_is_not_repeated_to_those_who_may_not_read_it(stage, caplog):
+    caplog.set_level("INFO", "ctld.jobs")
+    data = job("sleep 60", env=[{"name": "TOKEN", "value": "hunter2"}])
+    await stage.call("job_push", name="web", data=data, cli=f"ctlctl job push web '{data}'")
+    with pytest.raises(CommandFailed):
+        await stage.call("job_push", name="web", data=data + "}")
+    history, events = await stage.call("history_list"), await stage.call("event_list")
+    assert [json.loads(entry["options"]) for entry in history] == [{"name": "web", "data": "***"}] * 2
+    assert "hunter2" not in json.dumps([history, events])
+    assert f"has pushed a file of SHA-256 {hashlib.sha256(data.encode()).hexdigest()}" in caplog.text
+    assert "hunter2" not in caplog.text

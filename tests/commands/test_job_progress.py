@@ -1,6 +1,14 @@
 """What takes its time about a job, in words."""
 
-from ctld.commands.job_progress import waits_of
+import asyncio
+import gc
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from ctld.commands.job_progress import follow_jobs, waits_of
+from ctld.errors import CommandFailed
 from ctld.jobs.snapshot import JobInfo, ProcessInfo
 from ctld.jobs.state import Policy, State
 
@@ -21,3 +29,36 @@ def test_starts_stops_and_restarts_that_are_due_are_waits():
         "waiting to restart nginx/2: 2 s of 2 s",
         "stopping nginx/5: 0 s of 9 s",
     ]
+
+
+class Silent:
+    """A supervisor with no news."""
+
+    def subscribe(self, listener: Callable[..., None]) -> Callable[[], None]:
+        return lambda: None
+
+
+@pytest.mark.parametrize("when", ["as it fails", "while it is cancelled"])
+async def test_a_wait_that_fails_as_its_command_is_cancelled_leaves_nothing_in_the_log(when):
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(0 if when == "as it fails" else 60)
+        except asyncio.CancelledError:
+            raise CommandFailed("it cannot come to that") from None
+        command.cancel()
+        raise CommandFailed("it cannot come to that")
+
+    command = asyncio.create_task(follow_jobs(cast(Any, None), cast(Any, Silent()), {"web"}, work()))
+    await begun.wait()
+    if when == "while it is cancelled":
+        command.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await command
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not complaints

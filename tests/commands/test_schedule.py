@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import pwd
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace as replace_struct
 
 import ctld
 from ctld.client import AsyncClient
@@ -291,14 +293,14 @@ async def test_a_run_that_cannot_begin_is_told_and_tried_again(path, clock, capl
 async def test_a_schedule_that_cannot_be_read_waits_until_it_can(path, clock, caplog, monkeypatch):
     monkeypatch.setattr(module, "_LONGEST_NAP", 0.01)
     file = Path(path)
-    file.mkdir(parents=True)
+    file.parent.mkdir()
+    file.symlink_to("elsewhere")  # it is not followed, and replaced at once: there is no moment without a file
     schedule = Schedule(path, now=clock)
     ran = Runs(schedule)
     async with kept(schedule, ran):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(ran.get(), 0.05)
         assert "what is scheduled waits: cannot read the schedule" in caplog.text
-        file.rmdir()
         write_entries(path, [entry("a", clock.now)])
         assert await ran.get() == "a"
 
@@ -418,8 +420,9 @@ async def test_what_could_not_be_done_now_is_not_noted(stage, tmp_path):
 
 
 async def test_todays_rules_decide_and_failures_are_told(stage, tmp_path, caplog):
-    await stage.schedule.add(entry("fails", options={"text": "fail"}, transport="unix", uid=12345))
-    await stage.schedule.add(entry("demoted", options={"text": "x"}, transport="unix", uid=12346))
+    more = {"transport": "unix", "fallback": "operate"}
+    await stage.schedule.add(entry("fails", options={"text": "fail"}, uid=12345, **more))
+    await stage.schedule.add(entry("demoted", options={"text": "x"}, uid=12346, **more))
     async with serving(tmp_path, stage.commands, roles={"observe": ["uid:12346"]}) as served:
         with pytest.raises(CommandFailed, match="it failed"):
             await served.server.launch(stage.schedule.run, "fails").wait()
@@ -429,10 +432,60 @@ async def test_todays_rules_decide_and_failures_are_told(stage, tmp_path, caplog
     assert json.loads(Path(stage.schedule._path).read_text()) == []
 
 
+async def test_what_a_rule_gave_ends_with_the_rule(stage, tmp_path):
+    class Plain(ctld.ClientHandler):
+        async def on_connect(self):
+            self.peer = replace(self.peer, uid=12345, gid=12345, groups=frozenset(), name="op", role="operate")
+
+    request = {"command": "note", "delay": 9, "options": {"text": "x"}}
+    async with stage.client(tmp_path, Plain, roles={"operate": ["uid:12345"]}) as (client, _):
+        first, second = [await client.call("job_schedule_add", request) for _ in range(2)]
+    assert [entry.fallback for entry in await stage.schedule.entries()] == ["anyone", "anyone"]
+    assert set(first) == {"id", "at", "command", "options", "peer"}
+    async with serving(tmp_path, stage.commands) as served:  # where no rule names him any more
+        with pytest.raises(Denied):
+            await served.server.launch(stage.schedule.run, first["id"]).wait()
+    async with serving(tmp_path, stage.commands, roles={"operate": ["uid:12345"]}) as served:
+        assert await served.server.launch(stage.schedule.run, second["id"]).wait() == "noted"
+
+
+async def test_the_groups_of_today_decide(stage, tmp_path):
+    nobody = pwd.getpwnam("nobody")
+    await stage.schedule.add(entry("a", options={"text": "x"}, transport="unix", uid=nobody.pw_uid))
+    async with serving(tmp_path, stage.commands, roles={"operate": [f"gid:{nobody.pw_gid}"]}) as served:
+        assert await served.server.launch(stage.schedule.run, "a").wait() == "noted"
+
+
+async def test_of_the_options_only_a_name_is_told(stage, tmp_path):
+    """Which of them are secret only the command knows; one that is refused is told, too."""
+    options = {"text": "hunter2", "name": "web"}
+    async with stage.client(tmp_path) as (client, server):
+        with pytest.raises(InvalidOptions):
+            await client.call("job_schedule_add", {"command": "note", "delay": 9, "options": options})
+        (told,) = await server.history.query(cmd="job_schedule_add")
+        assert json.loads(told.options)["options"] == {"text": "***", "name": "web"}
+        events = server.events.past(limit=10)
+        assert {event.opts["opts"]["options"]["text"] for event in events if event.type == "management"} == {"***"}
+
+
+async def test_nobody_cancels_what_he_could_not_have_asked_for(stage, tmp_path):
+    await stage.schedule.add(entry("theirs", uid=1))
+    await stage.schedule.add(replace_struct(entry("admins", uid=0), command="privileged"))
+    await stage.schedule.add(replace_struct(entry("own", uid=12345), command="privileged"))
+    await stage.schedule.add(replace_struct(entry("gone", uid=0), command="no_such_command"))
+    async with stage.client(tmp_path) as (client, _):
+        for id in ("admins", "gone"):
+            with pytest.raises(Denied):
+                await client.call("job_schedule_cancel", {"id": id})
+        for id in ("theirs", "own"):
+            assert (await client.call("job_schedule_cancel", {"id": id}))["id"] == id
+    assert await ids(stage.schedule) == ["admins", "gone"]
+
+
 async def test_an_entry_that_cannot_be_taken_is_told_and_does_not_run(stage, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(module, "_LONGEST_NAP", 0.01)
     path = Path(stage.schedule._path)
-    await stage.schedule.add(entry("a", time.time(), options={"text": "x"}, uid=12345))
+    await stage.schedule.add(entry("a", time.time(), options={"text": "x"}, uid=12345, fallback="operate"))
     path.rename(f"{path}.moved")
     path.mkdir()  # as good as a disk that is full
     async with serving(tmp_path, stage.commands) as served:

@@ -120,3 +120,27 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(path, monkeypatch):
 def test_people_can_read_it(path):
     write_entries(path, [ENTRY])
     assert json.loads(Path(path).read_text())[0]["options"] == {"name": "web", "wait": False}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_file_of_another_user_is_not_read(path):
+    write_entries(path, [ENTRY])
+    os.chown(path, 54321, -1)
+    with pytest.raises(CommandFailed, match="somebody else's"):
+        read_entries(path)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_others_may_write_is_not_read(path, mode):
+    write_entries(path, [ENTRY])
+    os.chmod(path, mode)
+    with pytest.raises(CommandFailed, match="somebody else's"):
+        read_entries(path)
+
+
+def test_a_link_is_not_followed(path, tmp_path):
+    write_entries(str(tmp_path / "other"), [ENTRY])
+    Path(path).parent.mkdir()
+    Path(path).symlink_to(tmp_path / "other")
+    with pytest.raises(CommandFailed, match="cannot read"):
+        read_entries(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import ctlctl
+from ctlctl.control import complete
 from ctld.dialects.fss_control.packet import encode_packet
 from ctld.dialects.fss_control.responses import Response, encode_response
 
@@ -146,3 +147,37 @@ def test_an_answer_that_is_none(control, folder):
     status, out, err, _ = control("-R", "-k", str(folder), "start", "a", "b", answer=b"junk!")
     assert (status, out) == (1, "")
     assert "not understood" in err
+
+
+@pytest.mark.parametrize("words", [["-h"], ["--help"], ["-R", "--help"]])
+def test_help(capfd, words):
+    assert ctlctl.main(["control", *words]) == 0
+    assert capfd.readouterr().out.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "candidates"),
+    [
+        ("", {"start", "reboot", "--socket", "--return"}),
+        ("-R -k /x --name=n", {"start", "thaw", "--settings"}),
+        ("-k", set()),
+        ("start", set()),
+        ("start a", set()),
+        ("start a b", {"now", "at", "in"}),
+        ("reboot", {"now", "at", "in"}),
+        ("-R shutdown in", set()),
+        ("shutdown in 5", {"minutes", "weeks"}),
+        ("start a b in 5 minutes", set()),
+        ("start a b in 5 minutes 3", {"seconds"}),
+        ("start a b at 12:30", set()),
+    ],
+)
+def test_completion(words, candidates):
+    found = {word for word, _ in complete(words.split())}
+    assert found >= candidates
+    assert bool(found) == bool(candidates)
+
+
+def test_completion_needs_no_daemon(capfd):
+    assert ctlctl.main(["-s", "/nowhere", "__complete", "fish", "control", "reb"]) == 0
+    assert capfd.readouterr().out.split() == ["reboot"]

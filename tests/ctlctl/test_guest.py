@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ctlctl
+from ctlctl.guest import complete
 
 LOST = '{"Status":103,"StatusMessage":"Connection error"}\n'
 
@@ -83,6 +84,9 @@ def test_nobody_is_an_answer_as_for_the_original(folder, capsys):
         ([], "takes one JSON object"),
         (["{}", "{}"], "takes one JSON object"),
         (["--nothing", "{}"], "no option --nothing"),
+        (["-x", "{}"], "no option -x"),
+        (["--socket=/s", "--listener=coreplugin", "{}"], "--socket says where already"),
+        (["--dir", "/d", "--socket=/s", "{}"], "--socket says where already"),
         (["--socket"], "--socket needs a value"),
         (["--listener", "x", "{}"], "there is no listener 'x'"),
         (["--timeout", "0", "{}"], "--timeout takes a number"),
@@ -106,3 +110,22 @@ def test_on_a_terminal_nothing_in_an_answer_moves_the_cursor(folder, capsys, mon
     with Scripted(folder / "s", b"\x1b[2J"):
         assert ctlctl.main(["guest", "send", "--socket", str(folder / "s"), "{}"]) == 0
     assert capsys.readouterr().out == "\\u001b[2J\n"
+
+
+@pytest.mark.parametrize("words", [["-h"], ["--help"], ["--timeout", "5", "--help"]])
+def test_help(capfd, words):
+    assert ctlctl.main(["guest", "send", *words]) == 0
+    assert capfd.readouterr().out.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "candidates"),
+    [
+        ([], {"--socket", "--listener", "--dir", "--timeout"}),
+        (["--listener"], {"guestagent", "coreplugin"}),
+        (["--dir"], set()),
+        (["--dir", "/x"], {"--listener", "--timeout", "--socket"}),
+    ],
+)
+def test_completion(words, candidates):
+    assert {word for word, _ in complete(words)} == candidates

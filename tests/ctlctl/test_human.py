@@ -22,6 +22,8 @@ from ctlctl.human import age, amount, by_key, clock, size
         (5 * 1024**3, "5.0 GiB"),
         (-2048, "-2.0 KiB"),
         (1024**9, "1073741824 EiB"),
+        (10**400, "inf EiB"),
+        (-(10**400), "-inf EiB"),
     ],
 )
 def test_size(count: float, text: str) -> None:
@@ -41,6 +43,10 @@ def test_size(count: float, text: str) -> None:
         (86400 * 3 + 4 * 3600 + 59, "3 d 4 h"),
         (86400 * 400, "400 d"),
         (-90, "-1 min 30 s"),
+        (1e15, "1e+15 s"),
+        (float("inf"), "inf s"),
+        (float("-inf"), "-inf s"),
+        (float("nan"), "nan s"),
     ],
 )
 def test_age(seconds: float, text: str) -> None:

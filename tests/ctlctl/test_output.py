@@ -19,7 +19,7 @@ from ctlctl.output import (
     write_line,
 )
 from ctld.client import Update
-from ctld.errors import CtldError, Denied, InternalError
+from ctld.errors import CtldError, Denied, InternalError, error_from_wire
 
 NASTY = "a\x1b[2J\x07\x00\x7f\x9b\u202e\u2028\ud800\U000e0001é"
 
@@ -104,6 +104,7 @@ def test_progress(message: dict[str, Any], line: str) -> None:
         (CtldError("two\nlines\x1b"), r"two lines\u001b"),
         (Denied(""), "denied"),
         (Denied("no", remedy="a\nb"), "no: a b"),
+        (error_from_wire("", "\x1b]0;x\x07"), r"\u001b]0;x\u0007"),
     ],
 )
 def test_errors_are_one_line(error: CtldError, line: str) -> None:

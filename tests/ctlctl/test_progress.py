@@ -52,6 +52,14 @@ def test_a_rate_needs_time_and_a_new_beginning_begins_again() -> None:
     assert bar_after((0, 0), (10, 90), (20, 0), (30, 10)).line(120).endswith("1/s  1 min 30 s left")
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), 10**400, 1e300, -1e300, 1e-320])
+def test_numbers_without_an_end(number: float) -> None:
+    bar = Bar(0.0, 0.0)
+    for now, current, total in ((0.0, 0, number), (1.0, number, number), (2.0, 1e-300, 1e300), (3.0, 2e-300, 1e300)):
+        bar.update(now, update(current=current, total=total, unit="bytes"))
+        assert display_width(bar.line(80)) <= 80
+
+
 @pytest.mark.parametrize("current", [-5, 150, 1e300])
 def test_numbers_that_make_no_sense(current: float) -> None:
     line = bar_after((0, 0), (1, current)).line(80)
@@ -63,6 +71,11 @@ def test_numbers_that_make_no_sense(current: float) -> None:
 def test_it_fits(columns: int, message: str) -> None:
     line = bar_after((0, 0), (10, 12345), total=99999, unit="bytes", message=message).line(columns)
     assert 0 < display_width(line) <= columns
+
+
+@pytest.mark.parametrize("columns", [10, 20, 40])
+def test_a_unit_of_wide_letters_fits(columns: int) -> None:
+    assert display_width(bar_after((0, 0), (10, 5), unit="\u65e5" * 30).line(columns)) <= columns
 
 
 def test_nothing_of_a_message_steers_the_terminal() -> None:
@@ -217,3 +230,13 @@ class TestOnATerminal:
         _, _, after = (said + rest).partition(b"leave it running\r\n")
         assert b"3/3" in after
         assert b"\x1b[A" not in after, "there is no bar below that line which could be drawn over"
+
+
+def test_a_huge_message_does_not_keep_the_bar() -> None:
+    """Cutting it two letters at a time took minutes."""
+    bar = Bar(0.0, 0.0)
+    for text in ("x" * 2_000_000, "日" * 400_000):
+        bar.update(1.0, Update({"progress": text, "current": 1, "total": 2}))
+        line = bar.line(80)
+        assert "…" in line
+        assert display_width(line) <= 80

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctlctl.exits import UsageError
-from ctlctl.table import cell, choose, columns_of, display_width, fields, fit, is_table, order, pick, table
+from ctlctl.table import cell, choose, columns_of, cut, display_width, fields, fit, is_table, order, pick, table
 
 ROWS = [
     {"name": "web", "state": "running", "n": 5, "extra": None, "at": {"host": "a", "port": 1}},
@@ -176,3 +176,22 @@ def test_choose() -> None:
     assert choose("x", ["b"], ["b"]) == "x"
     assert choose([], ["b"], ["b"]) == []
     assert pick({"a.b": 1, "a": {"b": 2}}, "a.b") == 1
+
+
+@given(st.text(st.sampled_from("ab日本e\u0301")), st.integers(1, 12))
+def test_what_is_cut_is_the_longest_beginning_that_fits(text: str, width: int) -> None:
+    shown = cut(text, width)
+    if display_width(text) <= width:
+        assert shown == text
+        return
+    kept = shown.removesuffix("…")
+    assert text.startswith(kept)
+    assert display_width(shown) <= width
+    assert display_width(kept + text[len(kept)]) > width - 1
+
+
+def test_a_text_that_takes_no_room_is_looked_at_once() -> None:
+    """Whoever is denied can put such a text into the history; with a look at all before for each it took minutes."""
+    text = "a" * 20 + "\u0301" * 400_000
+    assert cut(text, 10) == "a" * 9 + "…"
+    assert cut("\u0301" * 400_000 + "a" * 20, 10).endswith("aaaa…")

@@ -5,7 +5,9 @@ import gc
 import socket
 import weakref
 
-from ctld.dialects.deadline import call_later, end_input
+import pytest
+
+from ctld.dialects.deadline import call_later, end_connection, end_input
 
 
 class Thing:
@@ -38,3 +40,14 @@ def test_the_input_of_a_socket_ends():
         end_input(ours)
         assert ours.recv(1) == b""
     end_input(ours)
+
+
+def test_both_directions_of_a_socket_end():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"never read")
+        end_connection(ours)
+        assert theirs.recv(1) == b""
+        with pytest.raises(BrokenPipeError):
+            ours.send(b"x")
+    end_connection(ours)

@@ -1,11 +1,12 @@
 """What a dialect is to the daemon, as an author of one sees it."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
 from ctld.client_handler import ClientHandler
-from ctld.dialects.dialect import Dialect, no_mistakes
+from ctld.dialects.dialect import Dialect, no_contradictions, no_mistakes
 from ctld.endpoint import Listen
 
 
@@ -38,6 +39,18 @@ def test_it_may_know_what_types_do_not():
     dialect = Dialect(SmokeListen, SmokeSignals, mistakes)
     assert dialect.mistakes(SmokeListen(address="unix:/a", colour="clear")) == [("colour", "nobody sees it")]
     assert dialect.mistakes(SmokeListen(address="unix:/a")) == []
+
+
+def test_its_tables_stand_for_themselves_unless_it_says_otherwise():
+    assert Dialect(SmokeListen, SmokeSignals).contradictions is no_contradictions
+    assert list(no_contradictions([SmokeListen(address="unix:/a"), SmokeListen(address="unix:/a")])) == []
+
+    def contradictions(listens: Sequence[SmokeListen]) -> list[tuple[int, str, str]]:
+        return [(1, "colour", "one is enough")] if len(listens) > 1 else []
+
+    dialect = Dialect(SmokeListen, SmokeSignals, contradictions=contradictions)
+    assert dialect.contradictions([SmokeListen(address="unix:/a")]) == []
+    assert dialect.contradictions([SmokeListen(address="unix:/a")] * 2) == [(1, "colour", "one is enough")]
 
 
 def test_it_is_a_value():

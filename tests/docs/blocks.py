@@ -10,12 +10,14 @@ What a block is for follows from its language:
   it has to stop cleanly.  Each command has a shell of its own, but `export NAME=VALUE` holds for the rest of the page.
 * `ini` with a `title="NAME"` is a unit of systemd: it is written, and verified where systemd is installed.
 * `wire` is a conversation with the daemon of the page: `-->` is sent, `<--` comes back.
+* `bytes` with a `title="ADDRESS"` is one with whoever listens there, byte by byte: `transcript.py` has its form.
 * `sh` is what a reader does to this checkout: each line is a `make` target that exists, or
   steps into the environment that `make` has made.
 * `text`, `mermaid` and `json` are for the eye; `json` has to be JSON.
 
 `<!-- run: COMMAND -->` is a console line that the reader does not see.  One page is one
-scratch folder; `/tmp/` stands for it everywhere, so that pages never meet.
+scratch folder; `/tmp/` stands for it everywhere, so that pages never meet, and `127.0.0.1:7777`
+for a loopback address that only this process listens on.
 """
 
 import ast
@@ -32,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctld.settings import load_settings
+from tests.docs import transcript
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0  # seconds for one command or answer: far more than any takes
@@ -43,6 +46,10 @@ _BLOCK = re.compile(
 )
 _NEEDS = re.compile(r"^<!-- needs: ([\w-]+) -->$", re.MULTILINE)
 _TITLE = re.compile(r'title="([\w.-]+)"')
+_ADDRESS = re.compile(r'title="([^"]+)"')
+
+# All of 127.0.0.0/8 is this machine, and a process id has fewer bits than that.
+_LOOPBACK = f"127.{1 + (os.getpid() >> 16)}.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Block:
     title: str
     code: str
     line: int
+    address: str = ""
 
 
 class BlockFailed(AssertionError):
@@ -64,9 +72,11 @@ def blocks_of(text: str) -> list[Block]:
         if match["hidden"]:
             found.append(Block("console", "", f"$ {match['hidden']}\n", line))
             continue
-        title = _TITLE.search(match["attributes"])
+        address = _ADDRESS.search(match["attributes"]) if match["language"] == "bytes" else None
+        title = None if address else _TITLE.search(match["attributes"])
         code = re.sub(f"^{match['indent']}", "", match["code"], flags=re.MULTILINE)
-        found.append(Block(match["language"], title[1] if title else "", code, line))
+        where = address[1] if address else ""
+        found.append(Block(match["language"], title[1] if title else "", code, line, where))
     return found
 
 
@@ -142,7 +152,7 @@ class Page:
         return len(blocks)
 
     def run_block(self, block: Block) -> None:
-        code = block.code.replace("/tmp/", f"{self.folder}/")
+        code = self.here(block.code)
         if block.title:
             (self.folder / block.title).write_text(code)
         if block.language == "python" and not block.title:
@@ -161,6 +171,8 @@ class Page:
                     self.command(command, expected)
         elif block.language == "wire":
             self.converse(code)
+        elif block.language == "bytes" and block.address:
+            self.exchange(self.here(block.address), code)
         elif block.language == "sh":
             self.check_targets(code)
         elif block.language == "json":
@@ -174,6 +186,10 @@ class Page:
             self.write_unit(block.title, code)
         elif block.language not in ("python", "text", "mermaid"):
             raise BlockFailed(f"nobody knows how to run {block.language or 'a block without a language'}")
+
+    def here(self, text: str) -> str:
+        """Make what a page says of its folder and its port true."""
+        return text.replace("/tmp/", f"{self.folder}/").replace("127.0.0.1:7777", f"{_LOOPBACK}:7777")
 
     def write_unit(self, name: str, code: str) -> None:
         """Write a unit as it would stand on a machine that has the program that it starts."""
@@ -265,6 +281,14 @@ class Page:
                             raise BlockFailed(f"{message}\nis not what came back:\n{answer}")
                     elif line and not line.startswith("#"):
                         raise BlockFailed(f"a line of a conversation begins with --> or <--, not {line!r}")
+
+    def exchange(self, address: str, code: str) -> None:
+        """Speak to whoever listens there."""
+        host, colon, port = address.partition(":")
+        try:
+            transcript.hold(transcript.steps_of(code), (host, int(port)) if colon else address)
+        except (transcript.Unexpected, OSError) as exc:
+            raise BlockFailed(str(exc)) from exc
 
     def check_targets(self, code: str) -> None:
         for line in filter(None, code.splitlines()):

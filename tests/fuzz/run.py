@@ -1,115 +1,76 @@
-"""Throw mutated bytes at every target, for as long as you like: `make fuzz SECONDS_EACH=600`.
+"""Throw bytes at every parser, for as long as you like: `make fuzz SECONDS_EACH=600 ARGS="native frames"`.
 
-`tests/fuzz/targets.py` says what a target must do with any bytes, and the corpus beside it
-holds bytes to start from.  Each round is made from one number, so a finding is reproduced
-with `--round N`; keep its input in the corpus, and the ordinary suite replays it.
+`tests/fuzz/targets` says what a target must do with any bytes, and the corpus beside it
+holds bytes to start from.  Where atheris is installed the inputs grow by what of the code
+they reach; elsewhere a mutator of our own runs.  A finding's input is written to a file,
+with the command that replays it; keep it in the corpus, and the ordinary suite does.
 """
 
 import argparse
-import random
+import platform
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.fuzz.targets import CORPUS, FUZZ_ONE  # noqa: E402 - the path comes first, to run from any folder
+from tests.fuzz.engine import Outcome, guided, has_atheris, keep, own, replay  # noqa: E402 - the path comes first, to run from any folder
+from tests.fuzz.targets import TARGETS, Target  # noqa: E402
 
-# Bytes that mean something to some parser: a mutation inserts one of them more often than chance would.
-SPICE = [
-    b"\n",
-    b"\r\n",
-    b"\0",
-    b'"',
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b":",
-    b",",
-    b"\\",
-    b"\xff",
-    b"\xed\xa0\x80",
-    b" ",
-    b"9" * 30,
-]
-MAX_SHOWN = 1000  # characters of a finding: some quote every piece of their input
-MAX_SIZE = 4096  # short inputs reach everything, and there are more of them in a second
-
-
-@dataclass(frozen=True)
-class Target:
-    """One parser, and bytes to start from."""
-
-    fuzz_one: Callable[[bytes], Any]
-    seeds: tuple[bytes, ...]
-
-
-def targets() -> dict[str, Target]:
-    return {
-        name: Target(fuzz_one, tuple(path.read_bytes()[:MAX_SIZE] for path in sorted((CORPUS / name).iterdir())))
-        for name, fuzz_one in FUZZ_ONE.items()
-    }
-
-
-def make_input(target: Target, number: int) -> bytes:
-    """Make something that is nearly right from what is; the same number makes the same."""
-    rng = random.Random(number)
-    data = bytearray(b"".join(rng.choice(target.seeds) for _ in range(rng.randint(1, 3))))
-    for _ in range(rng.choice((0, 1, 1, 2, 3, 8))):
-        place = rng.randint(0, len(data))
-        match rng.randrange(6):
-            case 0:
-                data[place : place + 1] = bytes([rng.randrange(256)])
-            case 1:
-                data[place:place] = rng.choice(SPICE) * rng.choice((1, 1, 2, 600))
-            case 2:
-                del data[place : place + rng.randint(1, 20)]
-            case 3:
-                data[place:place] = data[place : place + rng.randint(1, 40)]
-            case 4:
-                del data[place:]
-            case 5:
-                other = rng.choice(target.seeds)
-                data[place:place] = other[: rng.randint(0, len(other))]
-    return bytes(data[:MAX_SIZE])
-
-
-def fuzz(target: Target, seconds: float, number: int) -> tuple[int, Exception | None]:
-    """Run rounds for some seconds, at least one; return the number after the last, or that of a finding."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            target.fuzz_one(make_input(target, number))
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it is the finding
-            return number, exc
-        number += 1
-        if time.monotonic() >= end:
-            return number, None
+WORK = ROOT / ".tmp/fuzz"
+MAX_SHOWN = 4000  # characters of a finding: some quote every piece of their input
 
 
 def main(arguments: list[str] | None = None, known: dict[str, Target] | None = None) -> int:
-    known = targets() if known is None else known
-    parser = argparse.ArgumentParser(description="Throw mutated bytes at parsers.")
+    known = TARGETS if known is None else known
+    parser = argparse.ArgumentParser(description="Throw bytes at parsers, and see that what must hold does.")
+    parser.add_argument("targets", metavar="TARGET", nargs="*", help=f"only these; there are {', '.join(known)}")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each target")
-    parser.add_argument("--target", choices=sorted(known), action="append", help="only this one; may be repeated")
-    parser.add_argument("--round", type=int, help="only this round, to reproduce a finding")
+    parser.add_argument("--engine", choices=("atheris", "own"), help="else atheris, where it is installed")
+    parser.add_argument("--work", type=Path, default=WORK, help="where findings and grown inputs go")
+    parser.add_argument("--keep", action="store_true", help="afterwards, add what reaches new code to the kept corpus")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="run the one target on the bytes of a file, once")
     options = parser.parse_args(arguments)
+    for name in options.targets:
+        if name not in known:
+            parser.error(f"there is no target {name!r}; there are {', '.join(known)}")
+    chosen = [known[name] for name in options.targets or known]
+    if options.replay is not None:
+        if len(chosen) != 1:
+            parser.error("a file is for one target")
+        return _report(chosen[0], replay(chosen[0], options.replay), 0)
+    engine = options.engine or ("atheris" if has_atheris() else "own")
+    if engine == "own" and options.engine is None:
+        print(
+            f"atheris is not installed for Python {platform.python_version()}: "
+            "the mutator of our own runs, which does not see what of the code it reaches"
+        )
     status = 0
-    for name in options.target or sorted(known):
-        start = random.SystemRandom().randrange(2**32) if options.round is None else options.round
-        number, finding = fuzz(known[name], 0 if options.round is not None else options.seconds, start)
-        if finding is None:
-            print(f"{name}: {number - start} rounds, nothing found")
+    for target in chosen:
+        begun = time.monotonic()
+        findings, grown = options.work / "findings", options.work / "grown" / target.name
+        if engine == "atheris":
+            outcome = guided(target, options.seconds, findings, grown)
         else:
-            status = 1
-            print(f"{name}: round {number}: {type(finding).__name__}: {str(finding)[:MAX_SHOWN]}")
-            print(f"input: {make_input(known[name], number)!r}")
+            outcome = own(target, options.seconds, findings)
+        status |= _report(target, outcome, time.monotonic() - begun)
+        if options.keep and engine == "atheris" and not outcome.found:
+            print(f"{target.name}: {keep(target, grown)} inputs added to the kept corpus")
     return status
+
+
+def _report(target: Target, outcome: Outcome, seconds: float) -> int:
+    edges = "" if outcome.edges is None else f", {outcome.edges} edges"
+    result = "A FINDING" if outcome.found else "nothing found"
+    print(f"{target.name}: {outcome.executions} executions in {seconds:.0f} s{edges}: {result}", flush=True)
+    if not outcome.found:
+        return 0
+    print(outcome.report[:MAX_SHOWN])
+    if outcome.finding is not None:
+        print(f"the input: {outcome.finding}")
+        print(f"replay it: {sys.executable} {Path(__file__)} {target.name} --replay {outcome.finding}", flush=True)
+    return 1
 
 
 if __name__ == "__main__":

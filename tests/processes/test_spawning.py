@@ -361,3 +361,20 @@ async def test_the_loop_runs_on_while_the_launcher_starts():
     with contextlib.suppress(asyncio.CancelledError):
         await counting
     assert turns > 10
+
+
+async def test_the_raised_limit_of_open_files_is_the_daemons_alone(monkeypatch):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr("ctld.processes.spawning._OPEN_FILES", 200)  # as if we had raised it since
+    assert await output_of("ulimit -S -n; ulimit -H -n", **HARMLESS) == f"200\n{'unlimited' if hard < 0 else hard}\n"
+    wanted = {"limits": {resource.RLIMIT_NOFILE: (100, 300)}}
+    assert await output_of("ulimit -S -n; ulimit -H -n", **wanted) == "100\n300\n"
+    monkeypatch.setattr("ctld.processes.spawning._OPEN_FILES", soft)
+    assert await output_of("ulimit -S -n", **HARMLESS) == f"{soft}\n"
+
+
+@WAYS
+async def test_what_the_service_manager_said_is_not_inherited_by_default(monkeypatch, way):
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
+    monkeypatch.setenv("CTLD_TEST", "here")
+    assert await output_of("echo $CTLD_TEST $NOTIFY_SOCKET", **way) == "here\n"

@@ -29,12 +29,19 @@ class Stream:
     def __init__(self):
         self.sent = b""
 
-    def write(self, data):
-        self.sent += data
+    def write(self, *pieces):
+        self.sent += b"".join(pieces)
 
 
 def keys(text):
     return b'{"keys": "%s"}\n' % b64encode(text)
+
+
+async def test_a_line_that_is_nested_without_end_is_ignored():
+    session = Session()
+    viewer = ConsoleViewer(session, Stream())
+    viewer.on_data(b'{"x": ' + b"[" * 100_000 + b"\n" + keys(b"a"))
+    assert session.typed == b"a"
 
 
 async def test_keys_and_sizes_cut_anywhere():

@@ -1,6 +1,7 @@
 """Bytes between descriptors and callbacks, on both loops."""
 
 import asyncio
+import fcntl
 import os
 import socket
 
@@ -127,6 +128,60 @@ class TestInput:
         assert seen == sent
         assert told == [True, False]
         assert os.read(reading, 1) == b""
+        os.close(reading)
+
+    async def test_pieces_are_written_in_their_order_however_many_there_are(self):
+        reading, writing = pipe()
+        pump = InputPump(writing, lambda full: None)
+        sent = [bytes([number % 251]) * (number * 7) for number in range(400)]
+        pump.write(*sent[:200])
+        pump.write(*sent[200:])
+        pump.end()
+        seen = b""
+        while len(seen) < sum(map(len, sent)):
+            try:
+                seen += os.read(reading, 65536)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert seen == b"".join(sent)
+        assert os.read(reading, 1) == b""
+        os.close(reading)
+
+    async def test_a_pipe_that_was_full_once_holds_more_from_then_on(self):
+        reading, writing = pipe()
+        before = fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ)
+        pump = InputPump(writing, lambda full: None)
+        pump.write(bytes(1000))
+        assert fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ) == before
+        pump.write(bytes(before))
+        assert fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ) == 4 * before
+        pump.close()
+        os.close(reading)
+
+    async def test_what_is_no_pipe_may_be_full_too(self):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        pump = InputPump(os.dup(ours.fileno()), lambda full: None)
+        pump.write(bytes(400_000))
+        ours.close()
+        pump.end()
+        seen = 0
+        while data := await asyncio.to_thread(theirs.recv, 65536):
+            seen += len(data)
+        assert seen == 400_000
+        theirs.close()
+
+    async def test_a_piece_that_waits_keeps_little_more_than_itself(self):
+        reading, writing = pipe()
+        pump = InputPump(writing, lambda full: None)
+        pump.write(bytes(100_000))  # fills it
+        chunks = [bytearray(100_000) for _ in range(2)]
+        pump.write(memoryview(chunks[0])[:10])
+        pump.write(memoryview(chunks[1])[:90_000])
+        chunks[0].clear()  # nobody looks at it
+        with pytest.raises(BufferError):
+            chunks[1].clear()
+        pump.close()
         os.close(reading)
 
     async def test_who_closes_his_end_is_no_error(self):

@@ -24,8 +24,8 @@ class Stream:
     def resume(self):
         self.paused = False
 
-    def write(self, data):
-        self.sent += data
+    def write(self, *pieces):
+        self.sent += b"".join(pieces)
 
     async def flush(self):
         self.flushed += 1

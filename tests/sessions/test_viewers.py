@@ -17,6 +17,13 @@ class Session:
 
     def __init__(self):
         self.left = []
+        self.typed = []
+
+    def write(self, *pieces):
+        self.typed.append(b"".join(pieces).decode())
+
+    def end_input(self):
+        self.typed.append("end")
 
     def join(self, viewer):
         self.viewer = viewer
@@ -38,8 +45,9 @@ class Stream:
         self.paused = False
         self.rest = b""
 
-    def write(self, data):
-        self.reader.feed(data)
+    def write(self, *pieces):
+        for piece in pieces:
+            self.reader.feed(piece)
 
     def give_to(self, owner):
         self.owner = owner
@@ -140,6 +148,34 @@ async def test_the_first_departure_counts():
         viewer.on_end()
         viewer.on_ended()
         assert await viewer.wait() is Departure.LEFT
+
+
+@pytest.mark.parametrize("may_type", [True, False])
+async def test_what_was_typed_comes_before_what_follows_it(may_type):
+    session = Session()
+    wire = b"".join(
+        encode_frame(type, payload)
+        for type, payload in [
+            (FrameType.STDIN, b"ab"),
+            (FrameType.STDIN, b"cd"),
+            (FrameType.PING, b""),
+            (FrameType.STDIN, b"ef"),
+            (FrameType.STDIN, b""),
+        ]
+    )
+    async with FramesViewer(session, Stream(), may_type=may_type) as viewer:
+        viewer.on_data(wire[:7])
+        viewer.on_data(wire[7:])
+        assert session.typed == (["ab", "cd", "ef", "end"] if may_type else [])
+
+
+async def test_what_was_typed_before_nonsense_reaches_the_program():
+    session = Session()
+    async with FramesViewer(session, Stream()) as viewer:
+        viewer.on_data(encode_frame(FrameType.STDIN, b"ab") + b"\x09")
+        assert session.typed == ["ab"]
+        with pytest.raises(CommandFailed, match="expected a frame"):
+            await viewer.wait()
 
 
 async def test_what_comes_after_nonsense_is_not_understood():

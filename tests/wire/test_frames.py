@@ -113,6 +113,72 @@ def test_the_rest_of_a_reader_feeds_the_next_one(cut):
     assert frames_of(second, [b"", wire[5 + cut :]]) == ([] if cut == 8 else [Frame(FrameType.STDOUT, b"abc")])
 
 
+def parts_of(reader: FrameReader, pieces: list[bytes]) -> list[Frame | bytes]:
+    found = []
+    for piece in pieces:
+        reader.feed(piece)
+        while (part := reader.next_part(FrameType.STDIN)) is not None:
+            found.append(bytes(part) if isinstance(part, memoryview) else part)
+    return found
+
+
+def as_frames(parts: list[Frame | bytes]) -> list[Frame]:
+    """Join neighbouring parts of the stream."""
+    frames: list[Frame] = []
+    for part in parts:
+        if isinstance(part, Frame):
+            frames.append(part)
+        elif frames and frames[-1].type is FrameType.STDIN and frames[-1].payload:
+            frames[-1] = Frame(FrameType.STDIN, frames[-1].payload + part)
+        else:
+            frames.append(Frame(FrameType.STDIN, part))
+    return frames
+
+
+@pytest.mark.parametrize("first", CASES)
+@pytest.mark.parametrize("second", CASES)
+def test_a_stream_in_parts_is_the_same_stream(first, second):
+    wire = encode_frame(*first) + encode_frame(*second)
+    expected = as_frames(
+        [frame.payload or frame if frame.type is FrameType.STDIN else frame for frame in (first, second)]
+    )
+    for pieces in slicings(wire):
+        reader = FrameReader()
+        parts = parts_of(reader, pieces)
+        assert b"" not in parts
+        assert as_frames(parts) == expected
+        assert not reader.inside
+        assert reader.take_rest() == b""
+
+
+def test_a_part_is_not_waited_for_and_not_copied():
+    reader = FrameReader()
+    data = encode_frame(FrameType.STDIN, b"abcdef")[:-2]
+    reader.feed(data)
+    part = reader.next_part(FrameType.STDIN)
+    assert part == b"abcd"
+    assert part.obj is data
+    assert reader.next_part(FrameType.STDIN) is None
+    assert reader.inside
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_the_rest_after_a_part_is_a_frame_of_what_is_left(cut):
+    wire = encode_frame(FrameType.STDIN, b"abcdef") + encode_frame(FrameType.PING)
+    first, second = FrameReader(), FrameReader()
+    parts = parts_of(first, [wire[:cut]])
+    second.feed(first.take_rest())
+    parts += parts_of(second, [b"", wire[cut:]])
+    assert as_frames(parts) == [Frame(FrameType.STDIN, b"abcdef"), Frame(FrameType.PING, b"")]
+
+
+def test_what_was_fed_and_not_taken_yet_is_not_lost():
+    reader = FrameReader()
+    for _ in range(3):
+        reader.feed(encode_frame(FrameType.PING, b"p"))
+    assert frames_of(reader, [b""]) == [Frame(FrameType.PING, b"p")] * 3
+
+
 def test_objects_are_read_back():
     frame = frames_of(FrameReader(), [encode_object(FrameType.RESIZE, {"rows": 1, "cols": 2})])[0]
     assert frame.object() == {"rows": 1, "cols": 2}

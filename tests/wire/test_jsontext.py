@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ctld.errors import LocalProtocolError
 from ctld.secret import Secret
-from ctld.wire.jsontext import MAX_NESTING, decode_deep, encode, is_suspect
+from ctld.wire.jsontext import MAX_NESTING, decode_deep, encode, is_suspect, is_too_deep
 
 UTC = datetime.UTC
 CEST = datetime.timezone(datetime.timedelta(hours=2))
@@ -411,6 +411,18 @@ def test_large_integers_in_deep_text_do_not_break_it():
 def test_many_brackets_are_suspect(text, suspect):
     assert is_suspect(text) is suspect
     assert is_suspect(bytearray(text)) is suspect
+
+
+@pytest.mark.parametrize(
+    ("text", "deep"),
+    [
+        (b"[" * 1001, True), (b"[" * 1000, False), (b'{"a":' * 1001, True), (b'"' + b"[" * 2000, False),
+        (b"[]" * 2000, False),
+        (b'"' + b'\\"[' * 2000, False), (b'"\\\\"' + b"[" * 1001, True), (b"", False),
+    ],
+)  # fmt: skip
+def test_nesting_alone(text, deep):
+    assert is_too_deep(text) is deep
 
 
 def test_orjson_still_refuses_where_the_bound_expects_it():

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctld.wire.lines import MAX_PLAIN, parse_line, plain_requests
-from ctld.wire.messages import NO_OPTIONS, Request
+from ctld.errors import InvalidOptions
+from ctld.wire.lines import MAX_PLAIN, SYNTAX_MESSAGE, parse_line, plain_requests
+from ctld.wire.messages import NO_OPTIONS, Invalid, Request
 
 PLAIN = [
     b'{"cmd":"ping"}',
@@ -62,6 +63,24 @@ def test_what_is_short_enough_cannot_be_nested_too_deeply():
     deep = b'{"cmd":"x","opts":{"a":' + b"[" * 980 + b"]" * 980 + b"}}"
     assert len(deep) <= MAX_PLAIN
     assert isinstance(parse_line(deep), Request)
+
+
+@pytest.mark.parametrize("brackets", [0, 100, 101, 150])
+def test_brackets_in_a_text_do_not_change_what_a_number_beyond_floats_means(brackets):
+    line = b'{"cmd":"x","opts":{"a":"%b","b":1e400}}' % (b"[" * brackets)
+    request = parse_line(line)
+    assert isinstance(request, Request)
+    assert plain_requests(line + b"\n") == [request]
+    with pytest.raises(InvalidOptions):
+        _ = request.opts
+
+
+@pytest.mark.parametrize("levels", [999, 1000])
+def test_too_deep_is_too_deep_beside_a_number_beyond_floats(levels):
+    line = b'{"a":1e400,"cmd":"x","opts":{"a":' + b"[" * (levels - 2) + b"]" * (levels - 2) + b"}}"
+    assert isinstance(parse_line(line), Request | Invalid)
+    line = b'{"a":1e400,"cmd":"x","opts":{"a":' + b"[" * levels + b"]" * levels + b"}}"
+    assert parse_line(line) == Invalid("syntax", SYNTAX_MESSAGE)
 
 
 @pytest.mark.parametrize("around", [b"", b'{"cmd":"x"}\n' * 300])

@@ -9,7 +9,17 @@ from typing import Final, Literal, TypeAlias
 from ctld.dialects.fss_control.payload import MalformedPayload, Payload, encode_payload, words_of
 from ctld.dialects.fss_control.statuses import EMPTY, HEADER_NOT, VALID_NOT
 
-__all__ = ["ACTIONS", "INIT_ACTIONS", "Condition", "Order", "due", "encode_order", "parse_order", "read_order"]
+__all__ = [
+    "ACTIONS",
+    "INIT_ACTIONS",
+    "Condition",
+    "Order",
+    "delay_of",
+    "encode_order",
+    "moment_of",
+    "parse_order",
+    "read_order",
+]
 
 INIT_ACTIONS: Final = ("kexec", "reboot", "shutdown")
 """Those that concern the machine, or the daemon; they go to `init`."""
@@ -27,8 +37,8 @@ _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week
 _CLOCK: Final = re.compile(r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d))?", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,9}", re.ASCII)
 
-# Ten years: who plans further ahead has mistyped a number.
-_FARTHEST: Final = timedelta(days=3660)
+# Whether words are understood does not depend on the time.
+_ANY_TIME: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ def parse_order(words: Sequence[str]) -> Order:
     """
     action, *rest = words or ("",)
     if action not in ACTIONS:
-        raise MalformedPayload(f"there is no action {action[:40]!r}", HEADER_NOT)
+        raise MalformedPayload(f"there is no action {action[:40]!r}: there are {', '.join(ACTIONS)}", HEADER_NOT)
     directory = name = ""
     if action not in INIT_ACTIONS:
         if len(rest) < 2:
@@ -78,7 +88,10 @@ def parse_order(words: Sequence[str]) -> Order:
     if wrong:
         raise MalformedPayload(f"{action}: {wrong}", HEADER_NOT, action)
     order = Order(action, directory, name, condition, tuple(arguments))  # type: ignore[arg-type]  # counted above
-    due(order, datetime(2000, 1, 1))  # any time shows whether the words are understood
+    if condition == "in":
+        delay_of(order)
+    elif condition == "at":
+        moment_of(order, _ANY_TIME)
     return order
 
 
@@ -110,21 +123,55 @@ def encode_order(words: Sequence[str]) -> bytes:
     return encode_payload([("type", kind), ("action", *words)])
 
 
-def due(order: Order, now: datetime) -> datetime | None:
-    """Return when an order is to be carried out; None: at once.
+def delay_of(order: Order) -> int:
+    """Return the seconds of an order `in` some time.
+
+    Raises:
+        MalformedPayload: They are not understood.
+    """
+    seconds = 0
+    for number, unit in zip(order.words[::2], order.words[1::2], strict=True):
+        each = _SECONDS.get(unit.removesuffix("s"))
+        if each is None:
+            raise MalformedPayload("a unit is seconds, minutes, hours, days or weeks", VALID_NOT, order.action)
+        if not _NUMBER.fullmatch(number):
+            raise MalformedPayload("before a unit stands a number of at most nine digits", VALID_NOT, order.action)
+        seconds += int(number) * each
+    return seconds
+
+
+def moment_of(order: Order, now: float) -> float:
+    """Return when an order `at` a time is due, in seconds since 1970.
+
+    A time of the day is the next one that the clocks on the wall will show.  Where they are
+    put forward over it, it is as much later; where they are put back and show it
+    twice, the first one that is still to come.
 
     Args:
         order: The order.
-        now: The local time; with its zone, if the result shall have one.
+        now: The time, in seconds since 1970.
 
     Raises:
-        MalformedPayload: Its time is not understood, or too far away.
+        MalformedPayload: It is not understood.
     """
-    if order.condition == "now":
-        return None
-    if order.condition == "in":
-        return now + _duration(order)
-    return _moment(order, now)
+    (text,) = order.words
+    try:
+        if found := _CLOCK.fullmatch(text):
+            return _next(*(int(found[part] or 0) for part in ("hour", "minute", "second")), now=now)
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):  # the last two: a year that the C library has no seconds for
+        raise MalformedPayload("a time is HH:MM, HH:MM:SS or as ISO 8601 says", VALID_NOT, order.action) from None
+
+
+def _next(hour: int, minute: int, second: int, *, now: float) -> float:
+    today = datetime.fromtimestamp(now).replace(hour=hour, minute=minute, second=second, microsecond=0)
+    # What `fold` means where the clocks skip the time comes before it, and is never meant.
+    moments = [
+        max(day.replace(fold=0).timestamp(), day.replace(fold=fold).timestamp())
+        for day in (today, today + timedelta(days=1))
+        for fold in (0, 1)
+    ]
+    return min(moment for moment in moments if moment > now)
 
 
 def _wrong_count(condition: str, count: int) -> str:
@@ -135,32 +182,3 @@ def _wrong_count(condition: str, count: int) -> str:
     if condition == "in":
         return "" if count >= 2 and count % 2 == 0 else "in takes numbers, each with a unit"
     return "after the rule comes now, at or in"
-
-
-def _duration(order: Order) -> timedelta:
-    seconds = 0
-    for number, unit in zip(order.words[::2], order.words[1::2], strict=True):
-        each = _SECONDS.get(unit.removesuffix("s"))
-        if each is None:
-            raise MalformedPayload("a unit is seconds, minutes, hours, days or weeks", VALID_NOT, order.action)
-        if not _NUMBER.fullmatch(number):
-            raise MalformedPayload("before a unit stands a number of at most nine digits", VALID_NOT, order.action)
-        seconds += int(number) * each
-    if seconds > _FARTHEST.total_seconds():
-        raise MalformedPayload("that is more than ten years ahead", VALID_NOT, order.action)
-    return timedelta(seconds=seconds)
-
-
-def _moment(order: Order, now: datetime) -> datetime:
-    (text,) = order.words
-    try:
-        if found := _CLOCK.fullmatch(text):
-            hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
-            today = now.replace(hour=hour, minute=minute, second=second, microsecond=0)
-            return today if today > now else today + timedelta(days=1)
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=now.tzinfo)
-        return moment if now.tzinfo else moment.replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        raise MalformedPayload("a time is HH:MM, HH:MM:SS or as ISO 8601 says", VALID_NOT, order.action) from None

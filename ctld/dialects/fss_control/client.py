@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from ctld.dialects.fss_control.actions import encode_order
+from ctld.dialects.fss_control.actions import ACTIONS, INIT_ACTIONS, encode_order
 from ctld.dialects.fss_control.packet import HEAD_SIZE, MalformedPacket, decode_head, encode_packet
 from ctld.dialects.fss_control.payload import MalformedPayload
 from ctld.dialects.fss_control.responses import Response, decode_response
@@ -18,7 +18,17 @@ from ctld.errors import ConfigError, ConnectFailed, ConnectionLost, RemoteProtoc
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DEFAULT_SETTINGS", "BadOrder", "ask", "is_good", "read_settings", "sentence", "socket_path"]
+__all__ = [
+    "ACTIONS",
+    "DEFAULT_SETTINGS",
+    "INIT_ACTIONS",
+    "BadOrder",
+    "ask",
+    "is_good",
+    "read_settings",
+    "sentence",
+    "socket_path",
+]
 
 DEFAULT_SETTINGS = "/etc/controller/settings"
 

@@ -2,27 +2,59 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Any, Final, Literal
+
+import msgspec
 
 from ctld.commands.context import Context
-from ctld.commands.options import Option
+from ctld.commands.job_options import JobLock, JobName
 from ctld.commands.registry import CommandRegistry
 from ctld.dialects.fss_control.freezer import cgroups_of, freeze
-from ctld.dialects.fss_control.handler import FssListen
+from ctld.dialects.fss_control.handler import FssListen, contradictions
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed, ConfigError, NotFound
 from ctld.processes import Spawn, spawn
 
-__all__ = ["control_commands"]
+__all__ = ["Freezing", "control_commands", "freezer_commands"]
 
-_Job = Annotated[str, Option("the job", complete="job_list.name")]
+
+class Freezing(msgspec.Struct, kw_only=True):
+    """What has been done to a job.
+
+    Attributes:
+        name: The job.
+        frozen: Whether it is suspended now.
+        by: By what means.
+    """
+
+    name: str
+    frozen: bool
+    by: Literal["freezer", "signals"]
+
 
 # A program that reboots returns at once, or not at all.
 _PATIENCE: Final = 60.0
 
 
+def freezer_commands() -> CommandRegistry[Any]:
+    """Make the registry of what freezes jobs; it goes with the commands about jobs, which it calls."""
+    commands = CommandRegistry[Any]()
+
+    @commands.command("job_freeze", role="operate")
+    async def job_freeze(ctx: Context, name: JobName) -> Freezing:
+        """Suspend a job by the freezer of its cgroups, else as job_pause does."""
+        return await _freeze(ctx, name, frozen=True)
+
+    @commands.command("job_thaw", role="operate")
+    async def job_thaw(ctx: Context, name: JobName) -> Freezing:
+        """Let a job go on that is frozen, or suspended."""
+        return await _freeze(ctx, name, frozen=False)
+
+    return commands
+
+
 def control_commands(listens: Iterable[Listen]) -> CommandRegistry[Any]:
-    """Make the registry of these commands.
+    """Make the registry of what concerns the machine.
 
     Args:
         listens: Where the daemon listens; there stands what reboots the machine.
@@ -32,25 +64,17 @@ def control_commands(listens: Iterable[Listen]) -> CommandRegistry[Any]:
     """
     commands = CommandRegistry[Any]()
     tables = [listen for listen in listens if isinstance(listen, FssListen)]
+    for _, key, reason in contradictions(tables):
+        raise ConfigError(f"{key}: {reason}")
 
-    @commands.command("job_freeze", role="operate")
-    async def job_freeze(ctx: Context, name: _Job) -> bool:
-        """Suspend a job by the freezer of its cgroup, else as job_pause; true: by the freezer."""
-        return await _freeze(ctx, name, frozen=True)
-
-    @commands.command("job_thaw", role="operate")
-    async def job_thaw(ctx: Context, name: _Job) -> bool:
-        """Let a frozen or suspended job go on; true: by the freezer."""
-        return await _freeze(ctx, name, frozen=False)
-
-    if reboot := _the_one(tables, "reboot_command"):
+    if reboot := _first(table.reboot_command for table in tables):
 
         @commands.command("control_reboot", role="admin")
         async def control_reboot(ctx: Context) -> None:
             """Run the program that reboots the machine."""
             await _run(reboot)
 
-    if kexec := _the_one(tables, "kexec_command"):
+    if kexec := _first(table.kexec_command for table in tables):
 
         @commands.command("control_kexec", role="admin")
         async def control_kexec(ctx: Context) -> None:
@@ -60,23 +84,20 @@ def control_commands(listens: Iterable[Listen]) -> CommandRegistry[Any]:
     return commands
 
 
-async def _freeze(ctx: Context[Any], name: str, *, frozen: bool) -> bool:
-    status = await ctx.call("job_status", name=name, usage=False)
-    folders = cgroups_of([process.pid for process in status.processes if process.pid is not None])
-    by_freezer = bool(folders) and await asyncio.to_thread(freeze, folders, frozen=frozen)
-    if frozen and not by_freezer:
-        await ctx.call("job_pause", name=name)
-    elif not frozen and (status.paused or not by_freezer):
-        await ctx.call("job_resume", name=name)
-    return by_freezer
+async def _freeze(ctx: Context[Any], name: str, *, frozen: bool) -> Freezing:
+    async with ctx.manipulate(JobLock(name)):
+        status = await ctx.call("job_status", name=name, usage=False)
+        folders = cgroups_of([process.pid for process in status.processes if process.pid is not None])
+        by_freezer = bool(folders) and await asyncio.to_thread(freeze, folders, frozen=frozen)
+        if frozen and not by_freezer:
+            await ctx.call("job_pause", name=name)
+        elif not frozen and (status.paused or not by_freezer):
+            await ctx.call("job_resume", name=name)
+    return Freezing(name=name, frozen=frozen, by="freezer" if by_freezer else "signals")
 
 
-def _the_one(tables: Iterable[FssListen], key: str) -> tuple[str, ...]:
-    found = {getattr(table, key) for table in tables} - {()}
-    if len(found) > 1:
-        raise ConfigError(f"two [[listen]] tables say different things about {key}")
-    chosen: tuple[str, ...] = found.pop() if found else ()
-    return chosen
+def _first(commands: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return next(filter(None, commands), ())
 
 
 async def _run(argv: tuple[str, ...]) -> None:

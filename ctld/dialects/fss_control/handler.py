@@ -5,16 +5,15 @@ any other client would: the policy, the locks, the history and the events are th
 """
 
 import time
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
 
 from ctld.client_handler import ClientHandler, current_request
 from ctld.dialects.deadline import call_later, end_input
 from ctld.dialects.dialect import Dialect
-from ctld.dialects.fss_control.actions import Order, due
+from ctld.dialects.fss_control.actions import Order, delay_of, moment_of
 from ctld.dialects.fss_control.codec import FssCodec
 from ctld.dialects.fss_control.packet import HEAD_SIZE, MAX_PACKET
 from ctld.dialects.fss_control.statuses import DONE, SUCCESS, SUPPORTED_NOT
@@ -22,7 +21,10 @@ from ctld.endpoint import Listen
 from ctld.wire.codec import Codec
 from ctld.wire.messages import Banner, Failure, Reply, Request
 
-__all__ = ["FSS_CONTROL", "FssHandler", "FssListen"]
+if TYPE_CHECKING:
+    from ctld.commands.job_wishes import Signalled
+
+__all__ = ["FSS_CONTROL", "FssHandler", "FssListen", "contradictions"]
 
 _ON_JOBS: Final = {
     "start": ("job_start", SUCCESS),
@@ -64,6 +66,26 @@ class FssListen(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_packet: Annotated[int, msgspec.Meta(ge=HEAD_SIZE, le=2**32 - 1)] = MAX_PACKET
 
 
+def contradictions(listens: Sequence[FssListen]) -> Iterator[tuple[int, str, str]]:
+    """Find what several tables say differently, though there is only one machine: which one, its key, and why."""
+    for key in ("reboot_command", "kexec_command"):
+        first: tuple[str, ...] = ()
+        for index, listen in enumerate(listens):
+            argv = getattr(listen, key)
+            if first and argv and argv != first:
+                yield index, key, f"another [[listen]] table says {first[0]!r}: there is one machine"
+            first = first or argv
+
+
+def _mistakes(listen: FssListen) -> Iterator[tuple[str, str]]:
+    for key in ("reboot_command", "kexec_command"):
+        argv = getattr(listen, key)
+        if argv and not argv[0]:
+            yield key, "the name of the program is empty"
+        elif any("\0" in word for word in argv):
+            yield key, "a word of a command line holds no NUL"
+
+
 class FssHandler(ClientHandler[Any]):
     """One `control` program's conversation: a packet, an answer, and the end."""
 
@@ -89,16 +111,16 @@ class FssHandler(ClientHandler[Any]):
         if found is None:
             return self.error(f"{order.action} is switched off here", "unknown-command", status=SUPPORTED_NOT)
         command, options, success = found
-        moment = due(order, datetime.now().astimezone())
-        if moment is not None:
-            when = {"command": command, "options": options, "at": max(moment.timestamp(), time.time())}
-            command, options, success = "job_schedule_add", when, DONE
+        if order.condition != "now":
+            when = {"delay": delay_of(order)} if order.condition == "in" else {"at": moment_of(order, time.time())}
+            command, options, success = "job_schedule_add", {"command": command, "options": options, **when}, DONE
         final = await self._run(command, options)
-        if isinstance(final, Failure):
-            # No job has such a name: as if there were none.
-            code = "not-found" if final.code == "job.name" else final.code
-            return Failure(final.message, code, {} if code == "bad-request" else final.fields)
-        return Reply(success)
+        if isinstance(final, Reply):
+            if command == "job_signal" and not cast("Signalled", final.response).processes:
+                return self.error(f"no process of job {order.rule!r} runs")
+            return Reply(success)
+        # No job has such a name: as if there were none.  What else a failure says has no place on this wire.
+        return self.error(final.message, "not-found" if final.code == "job.name" else final.code)
 
     def _command_of(self, order: Order) -> tuple[str, Mapping[str, Any], str] | None:
         """Return the command of an action, its options, and what its success is called; None: it is switched off."""
@@ -125,5 +147,5 @@ class FssHandler(ClientHandler[Any]):
         return listen if isinstance(listen, FssListen) else FssListen(address="")
 
 
-FSS_CONTROL: Final = Dialect(FssListen, FssHandler)
+FSS_CONTROL: Final = Dialect(FssListen, FssHandler, _mistakes, contradictions)
 """What the daemon knows of this dialect."""

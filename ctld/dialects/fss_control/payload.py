@@ -15,6 +15,9 @@ LengthOf: TypeAlias = Literal["payload", "packet"]
 _MAX_DIGITS: Final = 10  # of a number that fits into the four bytes of a packet's size
 
 
+_OBJECTS: Final = ("header", "signature", "payload")
+
+
 class MalformedPayload(ValueError):
     """Bytes that are no payload.
 
@@ -80,6 +83,8 @@ def decode_payload(data: bytes, *, length_of: LengthOf = "payload") -> Payload:
     if len(lengths) != 1 or len(lengths[0]) != 1 or not _is_number(lengths[0][0]):
         raise MalformedPayload("the header needs one length, which is a number", HEADER_NOT, action)
     if int(lengths[0][0]) != expected:
+        if length_of == "payload" and _begins_object(content[int(lengths[0][0]) :]):
+            raise MalformedPayload("another object follows the payload", PAYLOAD_NOT, action)
         raise MalformedPayload(f"the length is {lengths[0][0]}, and there are {expected} bytes", HEADER_NOT, action)
     return Payload(tuple(line for line in header if line[0] != "length"), content)
 
@@ -117,12 +122,19 @@ def _split(data: bytes) -> tuple[list[str], bytes]:
             if headers != 1:
                 raise MalformedPayload(f"there are {headers} headers before the payload", PAYLOAD_NOT)
             return header, data[start:]
-        elif line in ("header", "signature"):
+        elif line in _OBJECTS:
             section = line
             headers += line == "header"
         else:
             raise MalformedPayload("there is an object beside header, signature and payload", PAYLOAD_NOT)
     raise MalformedPayload("there is no payload", PAYLOAD_NOT)
+
+
+def _begins_object(data: bytes) -> bool:
+    """Whether these bytes begin with the name of an object, so that one follows what should be the last."""
+    line, newline, _ = data.partition(b"\n")
+    name, is_object = decode_line(line.decode("utf-8", "surrogateescape"))
+    return bool(newline) and is_object and name in _OBJECTS
 
 
 def _read_header(lines: list[str]) -> Iterable[tuple[str, tuple[str, ...]]]:

@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+from typing import Final
 
+from ctld.dialects.guest_agent.client import MAX_ANSWER
 from ctld.dialects.guest_agent.paths import pipe_name
 from ctld.dialects.guest_agent.statuses import Status, failure_body
 
 __all__ = ["asend_command"]
+
+_CHUNK: Final = 64 * 1024
 
 
 async def asend_command(request: bytes, listener_or_path: int | str | os.PathLike[str], timeout: float = 10.0) -> bytes:
@@ -21,7 +25,10 @@ async def asend_command(request: bytes, listener_or_path: int | str | os.PathLik
     try:
         async with asyncio.timeout(timeout):
             return await _exchange(request, path)
-    except (OSError, ValueError):  # TimeoutError is an OSError; ValueError: a NUL in the path
+    except (
+        OSError,
+        ValueError,
+    ):  # as in send_command(); TimeoutError is an OSError
         return failure_body(Status.CONNECTION_ERROR)
 
 
@@ -30,7 +37,11 @@ async def _exchange(request: bytes, path: str) -> bytes:
     try:
         writer.write(request)
         await writer.drain()
-        answer = await reader.read(-1)
+        answer = bytearray()
+        while part := await reader.read(_CHUNK):
+            answer += part
+            if len(answer) > MAX_ANSWER:
+                raise ValueError("the answer is too long")
     finally:
         writer.transport.abort()
-    return answer
+    return bytes(answer)

@@ -9,9 +9,12 @@ from ctld.dialects.guest_agent.paths import DEFAULT_DIRECTORY, KnownListener, pi
 from ctld.dialects.guest_agent.requests import understand
 from ctld.dialects.guest_agent.statuses import Status, failure_body
 
-__all__ = ["DEFAULT_DIRECTORY", "KnownListener", "is_request", "pipe_name", "send_command"]
+__all__ = ["DEFAULT_DIRECTORY", "MAX_ANSWER", "KnownListener", "is_request", "pipe_name", "send_command"]
 
 _CHUNK: Final = 64 * 1024
+
+MAX_ANSWER: Final = 64 * 1024 * 1024
+"""The longest answer that is held; one without an end is as good as none."""
 
 
 def is_request(data: bytes) -> bool:
@@ -36,7 +39,7 @@ def send_command(request: bytes, listener_or_path: int | str | os.PathLike[str],
             sock.settimeout(max(timeout, 0.0))
             sock.connect(os.fspath(path))
             return _exchange(sock, request, time.monotonic() + timeout)
-    except (OSError, ValueError):  # ValueError: a NUL in the path
+    except (OSError, ValueError):  # ValueError: a NUL in the path, or an answer without an end
         return failure_body(Status.CONNECTION_ERROR)
 
 
@@ -44,12 +47,16 @@ def _exchange(sock: socket.socket, request: bytes, deadline: float) -> bytes:
     sock.settimeout(_left(deadline))
     sock.sendall(request)
     parts: list[bytes] = []
+    room = MAX_ANSWER
     while True:
         sock.settimeout(_left(deadline))
         part = sock.recv(_CHUNK)
         if not part:
             return b"".join(parts)
         parts.append(part)
+        room -= len(part)
+        if room < 0:
+            raise ValueError("the answer is too long")
 
 
 def _left(deadline: float) -> float:

@@ -52,10 +52,12 @@ class GuestAgentCodec:
 
     Attributes:
         event_size: How many bytes of input the latest event holds on to.
+        answered: Whether there was an answer.
     """
 
     def __init__(self, max_request: int, *, strict_errors: bool = False) -> None:
         self.event_size = 0
+        self.answered = False
         self._scanner = RequestScanner(max_request)
         self._strict_errors = strict_errors
         self._event: Request | Invalid | None = None
@@ -118,20 +120,25 @@ class GuestAgentCodec:
         """Encode an answer.
 
         Raises:
-            LocalProtocolError: The message is no answer, or JSON cannot carry it.
+            LocalProtocolError: The message is no answer, or the second one, or JSON cannot carry it.
         """
+        if isinstance(message, Progress):
+            return len(self._outgoing)  # this wire has no room for it
+        if self.answered:
+            raise LocalProtocolError("a guest agent gives one answer, and nothing else")
         if isinstance(message, Reply):
             body = _success(message.response)
         elif isinstance(message, Failure):
             status = message.fields.get("status") if message.code == "bad-request" else None
             if isinstance(status, Status):
                 body = failure_body(status)
+            elif message.code == "unknown-command":
+                body = failure_body(Status.COMMAND_NOT_FOUND)  # whose sentence everybody expects
             else:
                 body = failure_body(STATUSES.get(message.code, Status.HANDLER_ERROR), message.message or message.code)
-        elif isinstance(message, Progress):
-            return len(self._outgoing)  # this wire has no room for it
         else:
             raise LocalProtocolError("a guest agent gives one answer, and nothing else")
+        self.answered = True
         if not self._expired:
             self._outgoing += body
         return len(self._outgoing)

@@ -34,16 +34,15 @@ def answer_get_option(request: bytes, options: Mapping[str, Any]) -> bytes:
         name = ""
     if not isinstance(name, str):
         raise ValueError("Option is no string")  # noqa: TRY004 - the peer's mistake, whose text it is told
-    return option_answer(name, options).encode()
+    return option_answer(name, *get_option(name, options))
 
 
-def option_answer(name: str, options: Mapping[str, Any]) -> str:
-    """Return the text of the answer about an option."""
-    status, message, value = get_option(name, options)
+def option_answer(name: str, status: int, message: str, value: str) -> bytes:
+    """Write the answer about an option."""
     return (
         f'{{"Status":{status},"StatusMessage":{json_string(message)},'
         f'"Option":{json_string(name)},"Value":{json_string(value)}}}'
-    )
+    ).encode()
 
 
 def get_option(name: str, options: Mapping[str, Any]) -> tuple[int, str, str]:

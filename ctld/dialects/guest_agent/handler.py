@@ -1,17 +1,24 @@
 """Conversations with peers of a guest agent, where the commands are the daemon's."""
 
-from typing import Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
 
 from ctld.client_handler import ClientHandler
-from ctld.dialects.deadline import call_later, end_input
+from ctld.dialects.deadline import call_later, end_connection, end_input
 from ctld.dialects.dialect import Dialect
 from ctld.dialects.guest_agent.codec import GuestAgentCodec, RawAnswer
-from ctld.dialects.guest_agent.getoption import GET_OPTION
+from ctld.dialects.guest_agent.commands import OPTION_COMMAND, NoSuchOption
+from ctld.dialects.guest_agent.getoption import GET_OPTION, option_answer
 from ctld.endpoint import Listen
 from ctld.wire.codec import Codec
 from ctld.wire.messages import Banner, Failure, Reply, Request
+
+if TYPE_CHECKING:
+    from ctld.dialects.guest_agent.commands import OptionValue
+
+# Beside those that a flag tells: what answers more than once.
+_MANY_ANSWERS: Final = frozenset(("event_subscribe",))
 
 __all__ = ["GUEST_AGENT", "GuestAgentHandler", "GuestAgentListen"]
 
@@ -54,22 +61,34 @@ class GuestAgentHandler(ClientHandler[Any]):
     async def handle_cmd(self, request: Request, /) -> Reply | Failure:
         """Run the command that a name stands for: dots are as good as underscores."""
         if request.cmd != GET_OPTION:
-            return await super().handle_cmd(Request(request.cmd.replace(".", "_"), request.options))
+            name = request.cmd.replace(".", "_")
+            command = self._site.dispatcher.commands.get(name)
+            if command is not None and (command.session or command.endless or name in _MANY_ANSWERS):
+                return self.error(
+                    f"{name} does not end with one answer, and this wire has no room for more", "bad-request"
+                )
+            return await super().handle_cmd(Request(name, request.options))
         # Whatever else such a request holds, as the original does not look at it.
         names = {key.lower(): value for key, value in request.opts.items()}
         option = names.get("option") or ""
         if not isinstance(option, str):
             return self.error("Option is no string")
-        found = await super().handle_cmd(Request("agent_config_getoption", {"option": option}))
+        found = await super().handle_cmd(Request(OPTION_COMMAND, {"option": option}))
         if isinstance(found, Reply):
-            return Reply(RawAnswer(cast("str", found.response).encode()))
+            return Reply(RawAnswer(option_answer(option, 0, "", cast("OptionValue", found.response).value)))
+        if found.code == NoSuchOption.code:
+            return Reply(RawAnswer(option_answer(option, cast("int", found.fields["status"]), found.message, "")))
         return found
 
     def _expire(self) -> None:
-        waiting = not self._codec.understood
-        self._codec.expire()
-        if waiting:
+        """End what the time was for: the request, or else the answer; a command that runs goes on."""
+        if not self._codec.understood:
+            self._codec.expire()
             end_input(self.socket)
+        elif not self._codec.answered:
+            self._codec.expire()
+        else:
+            end_connection(self.socket)
 
     @property
     def _keys(self) -> GuestAgentListen:

@@ -181,6 +181,7 @@ class Monitor:
             await connection.wait_closed()
         except OSError as exc:
             sock.close()
+            connection.connection_lost(exc)
             logger.info("! a peer is lost: %s", exc)
         finally:
             self._connections.discard(connection)

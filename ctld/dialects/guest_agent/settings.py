@@ -44,7 +44,7 @@ def read_settings(text: str) -> MonitorSettings:
     parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
     try:
         parser.read_string(text)
-    except configparser.Error:
+    except (configparser.Error, AttributeError):  # the latter for a line that goes on with a key without a value
         return MonitorSettings(enabled=False)
     values = dict(parser["Unstable"]) if parser.has_section("Unstable") else {}
 

@@ -12,6 +12,7 @@ to be written as `\u003b`.
 
 import base64
 import binascii
+import re
 from collections import deque
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
@@ -31,6 +32,10 @@ MAX_FRAME: Final = 1024 * 1024
 INVALID_JOB_NAME: Final = "Invalid job name."
 
 _TERMINATOR: Final = b";;"
+
+# A web page may have its reader's browser send any text to a port of this machine: headers that
+# mean nothing here, and queries behind them that would.
+_HTTP: Final = re.compile(rb"[A-Z]{3,10} \S{1,4096} HTTP/\d")
 
 # What the original calls invalid: queries that it does not understand.
 _NOT_UNDERSTOOD: Final = frozenset({"syntax", "bad-request", "too-large", "unknown-command"})
@@ -88,7 +93,7 @@ class TaskmasterCodec:
         self._max_frame = max_frame
         self._shapes: deque[_Shape] = deque()
         self._eof = False
-        self._broken = False
+        self._broken = ""
         self._event_size = 0
 
     @property
@@ -114,16 +119,14 @@ class TaskmasterCodec:
         """Return the next query.
 
         Raises:
-            RemoteProtocolError: A query was too long: its answer was the last.
+            RemoteProtocolError: A query was too long, or a browser's: its answer was the last.
         """
         if self._broken:
-            raise RemoteProtocolError(f"a query exceeds {self._max_frame} bytes")
+            raise RemoteProtocolError(self._broken)
         frame = self._buffer.take_until(_TERMINATOR)
         # Without a terminator, the last byte may be the first half of one.
         if (len(self._buffer) - 1 if frame is None else len(frame)) > self._max_frame:
-            self._broken = True
-            self._buffer.take_all()
-            return self._refuse("too-large", f"the query exceeds {self._max_frame} bytes")
+            return self._end("too-large", f"the query exceeds {self._max_frame} bytes")
         if frame is not None:
             self._event_size = len(frame)
             return self._understand(bytes(frame))
@@ -139,7 +142,7 @@ class TaskmasterCodec:
             LocalProtocolError: The result of the command is no `Answer`, or a stream.
         """
         if self._broken and not self._shapes:
-            return len(self._out)  # the query that was too long has had its answer, and it was the last
+            return len(self._out)  # the query that ended it has had its answer, and it was the last
         match message:
             case Banner() | Progress():
                 return len(self._out)
@@ -170,6 +173,8 @@ class TaskmasterCodec:
         try:
             query = _decode(frame)
         except (ValueError, RecursionError):
+            if _HTTP.match(frame):
+                return self._end("syntax", "this is no web server")
             return self._refuse("syntax", "the query is no JSON object")
         named = [value for value in (query.cmd, query.command) if value is not msgspec.UNSET]
         shape = _Shape.DOCUMENT if query.cmd is msgspec.UNSET and named else _Shape.PROGRAM
@@ -184,6 +189,12 @@ class TaskmasterCodec:
             return self._refuse("job.name", INVALID_JOB_NAME, shape)
         self._shapes.append(shape)
         return Request(named[0], {"job": name, "data": data})
+
+    def _end(self, code: str, message: str) -> Invalid:
+        """Refuse a query, and understand nothing after it."""
+        self._broken = message
+        self._buffer.take_all()
+        return self._refuse(code, message)
 
     def _refuse(self, code: str, message: str, shape: _Shape = _Shape.PROGRAM) -> Invalid:
         self._shapes.append(shape)

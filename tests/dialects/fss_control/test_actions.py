@@ -1,13 +1,21 @@
 """The thirteen actions and their words (specification F3)."""
 
-from datetime import UTC, datetime, timedelta, timezone
+import time
+from datetime import datetime
 
 import pytest
 
-from ctld.dialects.fss_control.actions import ACTIONS, INIT_ACTIONS, Order, due, encode_order, parse_order, read_order
+from ctld.dialects.fss_control.actions import (
+    ACTIONS,
+    INIT_ACTIONS,
+    Order,
+    delay_of,
+    encode_order,
+    moment_of,
+    parse_order,
+    read_order,
+)
 from ctld.dialects.fss_control.payload import MalformedPayload, decode_payload
-
-NOW = datetime(2024, 2, 28, 23, 30)
 
 
 def test_there_are_thirteen():
@@ -61,7 +69,8 @@ def test_the_rule_as_one_name():
         (["start", "a", "b", "in", "5", "fortnights"], "F_valid_not", "start"),
         (["start", "a", "b", "in", "five", "minutes"], "F_valid_not", "start"),
         (["start", "a", "b", "in", "-5", "minutes"], "F_valid_not", "start"),
-        (["start", "a", "b", "in", "999999999", "weeks"], "F_valid_not", "start"),
+        (["start", "a", "b", "in", "5", "minutess"], "F_valid_not", "start"),
+        (["start", "a", "b", "at", "99999-01-01"], "F_valid_not", "start"),
         (["start", "a", "b", "in", "9" * 5000, "weeks"], "F_valid_not", "start"),
     ],
 )
@@ -90,27 +99,79 @@ def test_what_is_no_request(data, action):
 
 
 @pytest.mark.parametrize(
-    ("when", "expected"),
+    ("words", "seconds"),
     [
-        ("in 90 seconds", NOW + timedelta(seconds=90)),
-        ("in 1 second", NOW + timedelta(seconds=1)),
-        ("in 2 weeks 1 day 1 hour 1 minute", NOW + timedelta(days=15, hours=1, minutes=1)),
-        ("at 23:45", datetime(2024, 2, 28, 23, 45)),
-        ("at 23:30", datetime(2024, 2, 29, 23, 30)),  # now has passed: the next one
-        ("at 7:05:09", datetime(2024, 2, 29, 7, 5, 9)),
-        ("at 2024-03-01T01:02:03", datetime(2024, 3, 1, 1, 2, 3)),
-        ("at 2024-03-01", datetime(2024, 3, 1)),
-        ("at 2024-01-01", datetime(2024, 1, 1)),  # the past: due already
-        ("now", None),
+        ("90 seconds", 90),
+        ("1 second", 1),
+        ("0 seconds", 0),
+        ("3 minutes", 180),
+        ("2 hours", 7200),
+        ("2 weeks 1 day 1 hour 1 minute", 15 * 86_400 + 3660),
+        ("1 day 1 day", 2 * 86_400),
     ],
 )
-def test_when(when, expected):
-    assert due(parse_order(["start", "a", "b", *when.split()]), NOW) == expected
+def test_a_delay(words, seconds):
+    assert delay_of(parse_order(["start", "a", "b", "in", *words.split()])) == seconds
 
 
-def test_a_time_with_a_zone():
-    order = parse_order(["start", "a", "b", "at", "2024-03-01T00:00:00+02:00"])
-    now = NOW.replace(tzinfo=UTC)
-    assert due(order, now) == datetime(2024, 2, 29, 22, tzinfo=UTC)
-    assert due(parse_order(["reboot", "at", "2024-03-01T00:00"]), now) == datetime(2024, 3, 1, tzinfo=UTC)
-    assert due(order, NOW.replace(tzinfo=timezone(timedelta(hours=2)))) == datetime(2024, 2, 29, 22, tzinfo=UTC)
+@pytest.fixture
+def zone(monkeypatch):
+    """Sets the zone of this machine for a while."""
+
+    def use(name):
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield use
+    monkeypatch.undo()
+    time.tzset()
+
+
+BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
+
+
+def at(text, now):
+    """What `at` means at a local time, as a local time with its offset."""
+    moment = moment_of(parse_order(["start", "a", "b", "at", text]), datetime.fromisoformat(now).timestamp())
+    return datetime.fromtimestamp(moment).astimezone().isoformat()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("23:45", "2024-02-28T23:45:00+01:00"),
+        ("23:30", "2024-02-29T23:30:00+01:00"),  # now has passed: the next one
+        ("23:30:01", "2024-02-28T23:30:01+01:00"),
+        ("7:05:09", "2024-02-29T07:05:09+01:00"),
+        ("00:00", "2024-02-29T00:00:00+01:00"),
+        ("2024-03-01T01:02:03", "2024-03-01T01:02:03+01:00"),
+        ("2024-07-01T12:00", "2024-07-01T12:00:00+02:00"),  # the offset of that day, not of today
+        ("2024-03-01", "2024-03-01T00:00:00+01:00"),
+        ("2024-03-01T00:00:00+05:00", "2024-02-29T20:00:00+01:00"),
+        ("20240301T000000Z", "2024-03-01T01:00:00+01:00"),
+        ("2024-01-01", "2024-01-01T00:00:00+01:00"),  # the past: the schedule refuses it
+    ],
+)
+def test_a_time(zone, text, expected):
+    zone(BERLIN)
+    assert at(text, "2024-02-28T23:30:00") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "expected"),
+    [
+        # The clocks are put forward from 02:00 to 03:00.
+        ("03:30", "2024-03-30T23:00:00", "2024-03-31T03:30:00+02:00"),
+        ("02:30", "2024-03-31T01:00:00", "2024-03-31T03:30:00+02:00"),  # no clock shows it: as much later
+        ("02:30", "2024-03-31T04:00:00", "2024-04-01T02:30:00+02:00"),
+        # They are put back from 03:00 to 02:00.
+        ("03:30", "2024-10-26T23:00:00", "2024-10-27T03:30:00+01:00"),
+        ("02:30", "2024-10-27T01:00:00+02:00", "2024-10-27T02:30:00+02:00"),  # shown twice: the first
+        ("02:30", "2024-10-27T02:45:00+02:00", "2024-10-27T02:30:00+01:00"),  # the first has passed: the second
+        ("02:30", "2024-10-27T02:15:00+01:00", "2024-10-27T02:30:00+01:00"),
+        ("02:30", "2024-10-27T02:45:00+01:00", "2024-10-28T02:30:00+01:00"),
+    ],
+)
+def test_a_time_of_the_day_when_the_clocks_change(zone, text, now, expected):
+    zone(BERLIN)
+    assert at(text, now) == expected

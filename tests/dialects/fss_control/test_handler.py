@@ -16,14 +16,15 @@ from ctld.commands.jobs import job_commands
 from ctld.commands.schedule import Schedule, schedule_commands
 from ctld.dialects.fss_control.actions import encode_order
 from ctld.dialects.fss_control.client import ask
-from ctld.dialects.fss_control.commands import control_commands
-from ctld.dialects.fss_control.handler import FssHandler, FssListen
+from ctld.dialects.fss_control.commands import control_commands, freezer_commands
+from ctld.dialects.fss_control.handler import FSS_CONTROL, FssHandler, FssListen
 from ctld.dialects.fss_control.packet import HEAD_SIZE, encode_packet
 from ctld.dialects.fss_control.responses import Response, decode_response
 from ctld.errors import ConnectionLost
 from ctld.jobs.state import State
 from tests.commands.job_stage import lab, stage
-from tests.native import until
+from tests.dialects.fss_control.test_codec import WRONG
+from tests.native import DEFAULT_LIMITS, until
 
 __all__ = ["lab", "stage"]
 
@@ -34,14 +35,23 @@ class Controller:
         self.path = f"{stage.lab.folder}/c"
         self.schedule = Schedule(f"{stage.lab.folder}/state/schedule.json")
         self.commands = ctld.CommandRegistry()
+        self.server = None
 
     async def open(self, handler=FssHandler, **keys):
         listen = FssListen(address=f"unix:{self.path}", **keys)
         self.commands.include(job_commands(self.stage.supervisor))
+        self.commands.include(freezer_commands())
         self.commands.include(control_commands([listen]))
         self.commands.include(schedule_commands(self.schedule))
-        server = self.stage.served.server
-        await server.listen(listen, handler=handler, commands=self.commands)
+        self.server = ctld.Server(
+            commands=self.commands, listen=[listen], dialects={"fss-control": handler}, limits=DEFAULT_LIMITS
+        )
+        await self.server.start()
+
+    async def close(self):
+        if self.server is not None:
+            self.server.close()
+            await self.server.wait_closed()
 
     async def ask(self, *words):
         return await asyncio.to_thread(ask, self.path, words, timeout=20)
@@ -71,7 +81,9 @@ class Controller:
 
 @pytest_asyncio.fixture
 async def control(stage):
-    return Controller(stage)
+    controller = Controller(stage)
+    yield controller
+    await controller.close()
 
 
 def state_of(pid):
@@ -126,6 +138,79 @@ async def test_pause_and_freeze_stop_the_processes_until_resume_and_thaw(control
     await until(lambda: state_of(control.pid()) != "T")
 
 
+@pytest.fixture
+def freezer(control, monkeypatch):
+    """A cgroup for the job, as far as the daemon can see."""
+    folder = control.stage.lab.work / "cgroup"
+    folder.mkdir()
+    (folder / "cgroup.freeze").write_text("0")
+    monkeypatch.setattr("ctld.dialects.fss_control.commands.cgroups_of", lambda pids: [folder] if pids else [])
+    return folder / "cgroup.freeze"
+
+
+async def test_f6_freeze_and_thaw_use_the_freezer_where_the_job_has_a_cgroup(control, freezer):
+    await control.open()
+    await control.load()
+    assert await control.status("freeze", "svc", "web") == "controller F_failure"  # it does not run
+    await control.status("start", "svc", "web")
+    assert await control.status("freeze", "svc", "web") == "controller F_done"
+    assert freezer.read_text() == "1"
+    assert state_of(control.pid()) != "T"
+    assert await control.status("thaw", "svc", "web") == "controller F_done"
+    assert freezer.read_text() == "0"
+
+
+async def test_f6_thaw_lets_go_on_what_was_frozen_by_signals_before(control, freezer):
+    await control.open()
+    await control.load()
+    await control.status("start", "svc", "web")
+    await control.status("pause", "svc", "web")
+    await until(lambda: state_of(control.pid()) == "T")
+    assert await control.status("thaw", "svc", "web") == "controller F_done"
+    await until(lambda: state_of(control.pid()) != "T")
+
+
+async def test_f6_where_the_freezer_may_not_be_written_signals_do(control, freezer):
+    freezer.unlink()
+    freezer.mkdir()
+    await control.open()
+    await control.load()
+    await control.status("start", "svc", "web")
+    assert await control.status("freeze", "svc", "web") == "controller F_done"
+    await until(lambda: state_of(control.pid()) == "T")
+    assert await control.status("thaw", "svc", "web") == "controller F_done"
+    await until(lambda: state_of(control.pid()) != "T")
+
+
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [
+        *((action, "F_success") for action in ("stop", "restart", "rerun", "kill")),
+        *((action, "F_failure") for action in ("reload", "pause", "freeze")),
+        *((action, "F_done") for action in ("resume", "thaw")),  # it is so already
+    ],
+)
+async def test_f6_what_each_action_says_of_a_job_that_does_not_run(control, action, status):
+    await control.open()
+    await control.load()
+    assert await control.status(action, "svc", "web") == f"controller {status}"
+
+
+def test_what_types_do_not_say_about_the_keys():
+    def mistakes(**keys):
+        return list(FSS_CONTROL.mistakes(FssListen(address="/a", **keys)))
+
+    assert mistakes(reboot_command=("a", ""), kexec_command=("b",)) == []
+    assert mistakes(reboot_command=("", "a")) == [("reboot_command", "the name of the program is empty")]
+    assert mistakes(kexec_command=("a", "b\0")) == [("kexec_command", "a word of a command line holds no NUL")]
+
+
+def test_there_is_one_machine():
+    listens = [FssListen(address="/a"), *(FssListen(address="/b", reboot_command=(word,)) for word in "xxy")]
+    assert list(FSS_CONTROL.contradictions(listens[:3])) == []
+    assert [(index, key) for index, key, _ in FSS_CONTROL.contradictions(listens)] == [(3, "reboot_command")]
+
+
 async def test_f4_a_rule_that_is_not_known(control):
     await control.open()
     for words in (("svc", "nothing"), ("..", "etc"), ("a b", "c"), ("/", "x")):
@@ -172,6 +257,8 @@ async def test_f6_a_job_that_somebody_else_works_on_is_busy(control):
     await until(lambda: control.stage.supervisor.info("svc/web").processes[0].state is State.STOPPING)
     response = await control.ask("restart", "svc", "web")
     assert (response.type, response.status, response.action) == ("controller", "F_busy", "restart")
+    for action in ("start", "rerun", "pause", "resume", "freeze", "thaw"):
+        assert await control.status(action, "svc", "web") == "controller F_busy", action
     assert await control.status("kill", "svc", "web") == "controller F_success"
     assert (await stopping).status == "F_success"
 
@@ -179,7 +266,7 @@ async def test_f6_a_job_that_somebody_else_works_on_is_busy(control):
 async def test_shutdown_stops_the_daemon_and_is_answered(control):
     await control.open(allow_shutdown=True)
     assert await control.status("shutdown", "now") == "init F_done"
-    await asyncio.wait_for(control.stage.served.server.wait_closed(), 20)
+    await asyncio.wait_for(control.server.wait_closed(), 20)
 
 
 @pytest.mark.parametrize("init_replies", ["init", "controller"])
@@ -198,31 +285,51 @@ async def test_a_program_that_is_not_there_is_a_failure(control):
     assert await control.status("reboot", "now") == "init F_failure"
 
 
-def test_two_listeners_agree_about_the_machine():
-    listens = [FssListen(address="/a", reboot_command=("a",)), FssListen(address="/b", reboot_command=("b",))]
-    with pytest.raises(ctld.ConfigError, match="say different things about reboot_command"):
-        control_commands(listens)
-    names = {command.name for command in control_commands(listens[:1])}
-    assert names == {"job_freeze", "job_thaw", "control_reboot"}
-
-
 async def test_at_and_in_are_listed_cancelled_and_run(control):
     await control.open()
     await control.load()
-    server = control.stage.served.server
     assert await control.status("start", "svc", "web", "in", "2", "hours") == "controller F_done"
-    assert await control.status("stop", "svc", "web", "at", "2999-01-01T00:00") == "controller F_done"
-    listed = control.schedule.entries()
-    assert [(entry.command, entry.options) for entry in listed] == [
-        ("job_start", {"name": "svc/web"}),
-        ("job_stop", {"name": "svc/web"}),
-    ]
-    assert 7190 < listed[0].at - time.time() < 7210
-    task = server.create_task(
-        control.schedule.keep(lambda entry: server.launch(control.schedule.run, entry)), name="schedule"
-    )
-    assert await control.status("start", "svc", "web", "at", "2001-01-01T00:00") == "controller F_done"
-    task.cancel()
+    year = time.localtime().tm_year + 1
+    assert await control.status("stop", "svc", "web", "at", f"{year}-12-31T00:00") == "controller F_done"
+    assert await control.status("kill", "svc", "web", "at", "12:30") == "controller F_done"
+    listed = {entry.command: entry for entry in await control.schedule.entries()}
+    assert [entry.options for entry in listed.values()] == [{"name": "svc/web"}] * 3
+    assert 7190 < listed["job_start"].at - time.time() < 7210
+    assert time.localtime(listed["job_stop"].at)[:5] == (year, 12, 31, 0, 0)
+    assert time.localtime(listed["job_kill"].at)[3:6] == (12, 30, 0)
+    await control.schedule.take(listed["job_start"].id)
+    server = control.server
+    server.create_task(control.schedule.keep(lambda id: server.launch(control.schedule.run, id)), name="schedule")
+    assert await control.status("start", "svc", "web", "in", "0", "seconds") == "controller F_done"
+    await control.stage.lab.until_state(control.stage.supervisor, "svc/web", State.ALIVE)
+    soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 1))
+    assert await control.status("stop", "svc", "web", "at", soon) == "controller F_done"
+    await until(lambda: control.pid() is None)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("at", "2001-01-01T00:00"), b"that time has passed"),
+        (("at", "2999-01-01"), b"that is more than ten years ahead"),
+        (("in", "999999", "weeks"), b"that is more than ten years ahead"),
+    ],
+)
+async def test_a_time_that_nobody_means_is_an_error(control, words, reason):
+    await control.open()
+    await control.load()
+    response = await control.ask("start", "svc", "web", *words)
+    assert (response.type, response.status, response.action) == ("error", "F_valid_not", "start")
+    assert response.content == reason
+    assert await control.schedule.entries() == []
+
+
+async def test_what_concerns_the_machine_is_scheduled_too(control):
+    await control.open(allow_shutdown=True, reboot_command=("true",))
+    assert await control.status("shutdown", "in", "1", "week") == "init F_done"
+    assert await control.status("reboot", "in", "1", "hour", "30", "minutes") == "init F_done"
+    assert [entry.command for entry in await control.schedule.entries()] == ["control_reboot", "shutdown"]
+    assert await control.status("kexec", "in", "1", "hour") == "error F_supported_not"
 
 
 async def test_the_peer_has_so_long_for_a_packet(control):
@@ -238,20 +345,14 @@ async def test_the_time_for_a_packet_is_not_that_of_the_action(control):
     assert await control.status("start", "svc", "web") == "controller F_success"
 
 
-@pytest.mark.parametrize(
-    ("data", "status"),
-    [
-        (b"\x80\0", "F_packet_not"),
-        (b"\x80\x7f\0\0\0", "F_too_large"),
-        (b"\x80\0\0\0\x30header", "F_too_small"),
-        (encode_packet(b"payload:\n"), "F_payload_not"),
-        (encode_packet(b"header:\nlength 0\npayload:\n"), "F_header_not"),
-    ],
-)
-async def test_f4_malformed_packets_are_answered_and_the_connection_ends(control, data, status):
+@pytest.mark.parametrize(("data", "status", "action"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+async def test_f4_malformed_packets_are_answered_the_connection_ends_and_nothing_is_done(control, data, status, action):
     await control.open()
+    await control.load("a/b")
     response = await control.raw(data)
-    assert (response.type, response.status) == ("error", status)
+    assert (response.type, response.status, response.action) == ("error", status, action)
+    assert response.content.decode().isprintable()
+    assert control.pid("a/b") is None
 
 
 async def test_what_follows_a_packet_does_not_cost_the_answer(control):

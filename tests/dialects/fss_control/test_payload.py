@@ -79,7 +79,10 @@ def test_names_are_case_sensitive():
         (b"header:\nlength 0\nfooter:\npayload:\n", "F_payload_not"),
         (b"header:\nlength 0\npayload\\\\:\n", "F_payload_not"),
         (b"payload:\nheader:\nlength 0\n", "F_payload_not"),  # not last
-        (b"header:\nlength 0\npayload:\npayload:\n", "F_header_not"),  # two: the second is content, and not counted
+        (b"header:\nlength 0\npayload:\npayload:\n", "F_payload_not"),  # two
+        (b"header:\nlength 2\npayload:\nabheader:\nc d\n", "F_payload_not"),  # not last
+        (b"header:\nlength 0\npayload:\nother:\n", "F_header_not"),  # no object: content that is not counted
+        (b"header:\nlength 0\npayload:\npayload:", "F_header_not"),
         (b"header:\npayload:\n", "F_header_not"),
         (b"header:\nlength\npayload:\n", "F_header_not"),
         (b"header:\nlength 0 0\npayload:\n", "F_header_not"),

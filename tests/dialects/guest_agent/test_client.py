@@ -80,3 +80,13 @@ async def test_a_real_monitor(ask, monitoring, path):
     request = b'{"Command":"echo","x":"' + b"y" * 500_000 + b'"}'
     async with monitoring():
         assert await ask(request, path) == request
+
+
+async def test_an_answer_without_an_end_is_as_good_as_none(ask, monitoring, path, monkeypatch):
+    for module in ("client", "asynchronous"):
+        monkeypatch.setattr(f"ctld.dialects.guest_agent.{module}.MAX_ANSWER", 1000)
+    async with monitoring():
+        request = b'{"Command":"echo","Data":"%s"}'
+        fits = request % (b"x" * (1000 - len(request) + 2))
+        assert await ask(fits, path) == fits
+        assert await ask(request % (b"x" * 1000), path) == LOST.encode()

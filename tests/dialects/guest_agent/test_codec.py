@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ctld import errors
 from ctld.dialects.guest_agent.codec import STATUSES, GuestAgentCodec, RawAnswer
 from ctld.errors import CommandFailed, LocalProtocolError, error_from_wire
 from ctld.testing.conformance import events_of
@@ -84,6 +85,11 @@ def test_the_end_of_the_time_before_the_answer():
         (Reply(RawAnswer(b"as it is")), b"as it is"),
         (Failure("no", "not-found"), b'{"Status":111,"StatusMessage":"no"}'),
         (Failure("<x>", "vm.paused"), b'{"Status":105,"StatusMessage":"\\u003cx\\u003e"}'),
+        (
+            Failure("Unsupported command 'x'", "unknown-command"),
+            b'{"Status":101,"StatusMessage":"Could not find a handler for the requested command"}',
+        ),
+        (Failure("", "denied"), b'{"Status":110,"StatusMessage":"denied"}'),
         (Failure("bad", "bad-request"), b'{"Status":120,"StatusMessage":"bad"}'),
     ],
 )
@@ -97,13 +103,21 @@ def test_every_slug_has_a_status_of_its_own():
         assert error_from_wire("", slug).code == slug
         assert slug == "failed" or type(error_from_wire("", slug)) is not CommandFailed
         assert json.loads(answered(codec(), Failure("x", slug)))["Status"] == STATUSES[slug]
+    failures = [getattr(errors, name) for name in errors.__all__]
+    assert {cls.code for cls in failures if isinstance(cls, type) and issubclass(cls, CommandFailed)} == set(STATUSES)
 
 
-def test_progress_has_no_room_and_items_no_place():
+def test_progress_has_no_room_and_neither_items_nor_a_second_answer_a_place():
     one = codec()
     assert one.send(Progress("half")) == 0
     with pytest.raises(LocalProtocolError):
         one.send(Item(1))
+    assert not one.answered
+    size = one.send(Reply(1))
+    assert one.answered
+    with pytest.raises(LocalProtocolError):
+        one.send(Reply(2))
+    assert one.send(Progress("done")) == size == len(one.data_to_send())
 
 
 def test_numbers_that_are_too_long_are_refused():

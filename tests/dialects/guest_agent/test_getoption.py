@@ -19,7 +19,7 @@ VECTORS = json.loads((Path(__file__).parents[2] / "vectors/guestagent_server.jso
 @pytest.mark.parametrize(
     "case", [case for case in VECTORS if case["name"].startswith("getoption")], ids=lambda case: case["name"]
 )
-def test_vectors(case):
+def test_a12_10_vectors(case):
     request = base64.b64decode(case["request_b64"])
     assert answer_get_option(request, OPTIONS) == base64.b64decode(case["response_b64"])
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import socket
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from ctld.dialects.guest_agent import Monitor, asend_command
 from ctld.dialects.guest_agent.getoption import answer_get_option
+from ctld.dialects.guest_agent.requests import field
 from ctld.errors import AddressInUse, ListenFailed
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/guestagent_server.json").read_text())["cases"]
@@ -123,7 +125,42 @@ async def test_the_empty_name_may_have_a_handler(monitoring, path):
         assert await asend_command(b"{}", path) == b""
 
 
-async def test_an_exception_without_text_has_the_default_one_and_a_wrong_answer_is_an_error(monitoring, path):
+async def test_a12_7_the_text_of_an_exception_is_the_message(monitoring, path):
+    async with monitoring() as monitor:
+        monitor.register("fail", fail)
+        assert await asend_command(b'{"Command":"fail"}', path) == b'{"Status":105,"StatusMessage":"always fail"}'
+
+
+async def vm_event(request):
+    """What the original's own command of that name checks (A10)."""
+    event = field(request, "event")
+    if event not in ("startup", "shutdown", "specialize"):
+        raise ValueError(f'unknown event "{event}", handler only supports [startup shutdown specialize]')
+    return b"[]"
+
+
+@pytest.mark.parametrize("event", ["startup", "shutdown", "specialize"])
+async def test_a12_12_vm_events_reach_their_handler_and_an_array_is_an_answer(monitoring, path, event):
+    async with monitoring() as monitor:
+        monitor.register("VmEvent", vm_event)
+        request = json.dumps({"Command": "VmEvent", "Event": event}).encode()
+        assert await asend_command(request, path) == b"[]"
+
+
+async def test_a12_12_what_is_no_vm_event(monitoring, path, peer):
+    async with monitoring(timeout=0.2) as monitor, peer() as one:
+        monitor.register("VmEvent", vm_event)
+        unknown = await asend_command(b'{"Command":"VmEvent","Event":"lunch"}', path)
+        assert json.loads(unknown) == {
+            "Status": 105,
+            "StatusMessage": 'unknown event "lunch", handler only supports [startup shutdown specialize]',
+        }
+        assert await asend_command(b'{"Command":"VMEvent","Event":"startup"}', path) == UNKNOWN
+        await one.send(b'{"Command":123}')
+        assert await one.read() == b""
+
+
+async def test_a12_7_an_exception_without_text_has_the_default_one_and_a_wrong_answer_is_an_error(monitoring, path):
     async def bare(request):
         raise RuntimeError
 
@@ -156,7 +193,7 @@ async def test_it_listens_while_it_has_handlers(path):
     assert not os.path.exists(path)
 
 
-async def test_two_monitors_on_one_path(monitoring, path):
+async def test_a14_two_servers_on_one_path(monitoring, path):
     async with monitoring():
         second = Monitor(path)
         await second.start()
@@ -171,7 +208,7 @@ async def test_two_monitors_on_one_path(monitoring, path):
         assert await asend_command(b'{"Command":"ok"}', path) == OK
 
 
-async def test_handlers_run_side_by_side_and_may_register_and_unregister(monitoring, path):
+async def test_a14_handlers_run_side_by_side_and_may_register_and_unregister(monitoring, path):
     meet = asyncio.Barrier(2)
 
     async with monitoring() as monitor:
@@ -194,7 +231,7 @@ async def test_handlers_run_side_by_side_and_may_register_and_unregister(monitor
         assert await asend_command(b'{"Command":"new"}', path) == b""
 
 
-async def test_unregistering_does_not_wait_for_calls_that_run(monitoring, path):
+async def test_a14_unregistering_does_not_wait_for_calls_that_run(monitoring, path):
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(request):
@@ -212,7 +249,7 @@ async def test_unregistering_does_not_wait_for_calls_that_run(monitoring, path):
         assert await asking == OK
 
 
-async def test_close_lets_handlers_answer_and_ends_peers_that_wait(monitoring, path, peer):
+async def test_a14_close_lets_handlers_answer_and_ends_peers_that_wait(monitoring, path, peer):
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(request):
@@ -362,12 +399,17 @@ async def test_a_handler_that_is_cancelled_answers_an_internal_error(monitoring,
         assert (await asking).startswith(b'{"Status":106,')
 
 
-async def test_the_umask_is_as_before(monitoring):
+async def test_a14_the_umask_is_as_before(monitoring):
     before = os.umask(0o022)
     os.umask(before)
-    async with monitoring():
+    async with monitoring() as monitor:
         now = os.umask(before)
-    assert now == before
+        second = Monitor(monitor.path)
+        second.register("a", nothing)
+        with pytest.raises(AddressInUse):
+            await second.start()
+        after_a_failure = os.umask(before)
+    assert (now, after_a_failure) == (before, before)
 
 
 async def test_a_socket_of_somebody_else_is_no_monitor(path):
@@ -378,3 +420,33 @@ async def test_a_socket_of_somebody_else_is_no_monitor(path):
         monitor.register("a", nothing)
         with pytest.raises(AddressInUse):
             await monitor.start()
+
+
+async def test_a_peer_that_is_lost_at_once_is_told_and_costs_nothing(monitoring, path, peer, caplog, monkeypatch):
+    loop = asyncio.get_running_loop()
+
+    class Broken:
+        """A loop that makes no transports."""
+
+        def __getattr__(self, name):
+            return getattr(loop, name)
+
+        async def connect_accepted_socket(self, factory, sock):
+            factory()
+            raise ConnectionResetError("gone")
+
+    with caplog.at_level(logging.INFO):
+        async with monitoring() as monitor, peer() as one:
+            monkeypatch.setattr("ctld.dialects.guest_agent.monitor.asyncio.get_running_loop", Broken)
+            assert await one.read() == b""
+            monkeypatch.undo()
+            assert not monitor._connections
+    assert "a peer is lost: gone" in caplog.text
+
+
+async def test_a_lack_of_descriptors_is_told(monitoring, caplog):
+    async with monitoring() as monitor:
+        monitor._on_exhausted(True)
+        monitor._on_exhausted(False)
+    assert "out of: file descriptors" in caplog.text
+    assert "again enough: file descriptors" in caplog.text

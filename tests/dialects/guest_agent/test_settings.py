@@ -10,6 +10,11 @@ def test_by_default_it_is_off(text):
     assert read_settings(text) == MonitorSettings(enabled=False)
 
 
+def test_a_key_without_a_value_goes_on_for_no_line():
+    text = "[Unstable]\ncommand_monitor_enabled = true\nflag\n  continued\n"
+    assert read_settings(text) == MonitorSettings(enabled=False)
+
+
 def test_every_key():
     text = """[Unstable]
 command_monitor_enabled = true

@@ -4,6 +4,8 @@ import logging
 import os
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -83,7 +85,7 @@ def test_a12_6_modes_and_groups(folder, mode, group):
     assert os.umask(before) == before
 
 
-def test_a_group_that_is_missing_is_told_and_nobody_gets_it(folder, caplog):
+def test_a14_a_group_that_is_missing_is_told_and_nobody_gets_it(folder, caplog):
     with caplog.at_level(logging.WARNING):
         endpoint = open_socket(str(folder / "s"), 0o770, "no such group")
     assert os.stat(folder / "s").st_gid == os.getegid()
@@ -91,7 +93,7 @@ def test_a_group_that_is_missing_is_told_and_nobody_gets_it(folder, caplog):
     assert "no such group" in caplog.text
 
 
-def test_two_on_one_path_the_first_one_stays(folder):
+def test_a14_two_on_one_path_the_first_one_stays(folder):
     path = str(folder / "s")
     endpoint = open_socket(path, 0o770, None)
     with pytest.raises(AddressInUse):
@@ -101,7 +103,7 @@ def test_two_on_one_path_the_first_one_stays(folder):
     endpoint.close()
 
 
-def test_a_live_socket_of_somebody_else_is_not_stolen(folder):
+def test_a14_a_live_socket_is_not_stolen_and_a_stale_one_is_replaced(folder):
     path = str(folder / "s")
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(path)
@@ -112,7 +114,7 @@ def test_a_live_socket_of_somebody_else_is_not_stolen(folder):
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "link", "dangling"])
-def test_what_is_no_socket_is_left_where_it_is(folder, what):
+def test_a14_what_is_no_socket_is_left_where_it_is(folder, what):
     path = folder / "s"
     if what == "file":
         path.write_text("precious")
@@ -127,7 +129,7 @@ def test_what_is_no_socket_is_left_where_it_is(folder, what):
     assert os.path.lexists(path)
 
 
-def test_a_path_of_108_bytes_leaves_no_folder_behind(folder):
+def test_a14_a_path_of_108_bytes_leaves_no_folder_behind(folder):
     path = folder / "new" / ("x" * (108 - len(str(folder)) - 5))
     assert len(str(path)) == 108
     with pytest.raises(ListenFailed, match="at most 107 bytes"):
@@ -169,3 +171,37 @@ def test_the_newer_socket_at_the_path_survives_our_close(folder):
         other.bind(str(folder / "s"))
         endpoint.close()
         assert (folder / "s").exists()
+
+
+UNPRIVILEGED = """
+import os, sys
+from ctld.dialects.guest_agent.socket_file import open_socket
+from ctld.errors import ListenFailed
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    open_socket(sys.argv[1], 0o770, "0")
+except ListenFailed as error:
+    print(error)
+print(os.listdir(os.path.dirname(sys.argv[1])), oct(os.umask(0)))
+"""
+
+
+def test_a14_a_group_that_one_may_not_give_it_to_fails_cleanly(folder):
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+    elif 0 in os.getgroups():
+        pytest.skip("this user is in the group of root")
+    done = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED, str(folder / "s")],
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=0o027,
+    )
+    assert done.stdout.splitlines() == [
+        f"cannot give {folder}/s to group 0: only root may give files away",
+        "[] 0o27",
+    ], done.stderr

@@ -110,7 +110,7 @@ def test_b3_a_query_that_is_too_long_is_answered_and_the_last(end):
     assert codec.next_event() == Invalid("too-large", "the query exceeds 1048576 bytes")
     codec.receive_data(b"more")
     assert codec.pending == 0
-    with pytest.raises(RemoteProtocolError, match="a query exceeds 1048576 bytes"):
+    with pytest.raises(RemoteProtocolError, match="the query exceeds 1048576 bytes"):
         codec.next_event()
     for _ in range(2):  # and the connection's own complaint about it
         codec.send(Failure("too long", "too-large"))
@@ -292,3 +292,15 @@ def test_recorded_queries_of_the_original_client_are_understood(recorded):
     assert event.cmd == recorded["args"][0].lower()
     arguments = recorded["args"][1:]
     assert event.opts["job"] == (arguments[0].removesuffix(".tm.json") if arguments else "")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_a_browser_gives_no_orders(method):
+    """Any page may have its reader's browser send this to a port of this machine."""
+    codec = TaskmasterCodec()
+    order = b'{"cmd":"stop","job":"bmdpbng=","data":""};;'
+    codec.receive_data(f"{method} /x?y HTTP/1.1\r\nHost: localhost:7777\r\n\r\n;;".encode() + order * 2)
+    assert codec.next_event() == Invalid("syntax", "this is no web server")
+    codec.receive_data(order)
+    with pytest.raises(RemoteProtocolError, match="no web server"):
+        codec.next_event()
