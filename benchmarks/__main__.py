@@ -15,12 +15,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cycle, fanout, flows, hijack, memory, startup, streaming
+from benchmarks import cycle, fanout, flows, hijack, memory, profile, startup, streaming
 from benchmarks.machine import Machine, this_machine
 from benchmarks.processes import ROOT, BenchmarkError
 from benchmarks.publish import publish
 from benchmarks.report import Run, from_json, summary, table, to_json
-from benchmarks.results import Plan, Row
+from benchmarks.results import Plan, Row, missing
 
 # In the order in which they run.
 SCENARIOS = {
@@ -31,7 +31,11 @@ SCENARIOS = {
     "hijack": hijack.measure,
     "memory": memory.measure,
     "start-up": startup.measure,
+    "profile": profile.measure,
 }
+
+# The subject of a scenario that ended early.
+FAILED = "all of it"
 
 JSON = ROOT / ".tmp" / "bench" / "results.json"
 
@@ -44,7 +48,11 @@ def measure(names: list[str], plan: Plan) -> list[Row]:
         # Each has a folder of its own, with a short name: paths of sockets are short.
         with tempfile.TemporaryDirectory(prefix="bench") as scratch:
             begun = time.monotonic()
-            found = SCENARIOS[name](replace(plan, scratch=Path(scratch)))
+            try:
+                found = SCENARIOS[name](replace(plan, scratch=Path(scratch)))
+            except BenchmarkError as exc:  # what the others have found is worth keeping
+                print(f"benchmarks: {name}: {exc}", file=sys.stderr)
+                found = [missing(name, FAILED, "", str(exc))]
         print(f"\n{table(found)}\n\n({time.monotonic() - begun:.0f} s)", flush=True)
         rows += found
     return rows
@@ -99,11 +107,7 @@ def main() -> int:
         seed=args.seed,
     )
     print(f"{plan.rounds} rounds, {plan.seconds:g} s each, seed {plan.seed}")
-    try:
-        rows = measure(args.scenario or list(SCENARIOS), plan)
-    except BenchmarkError as exc:
-        print(f"benchmarks: {exc}", file=sys.stderr)
-        return 2
+    rows = measure(args.scenario or list(SCENARIOS), plan)
     run = Run(f"{datetime.now(UTC):%Y-%m-%d}", machine, plan.rounds, plan.seconds, tuple(rows))
     print(f"\n== goals ==\n\n{summary(rows)}")
     args.json.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +115,8 @@ def main() -> int:
     print(f"\nwritten to {os.path.relpath(args.json)}")
     if args.publish:
         publish(run)
+    if any(row.subject == FAILED for row in rows):
+        return 2
     return 1 if args.strict and any(row.verdict == "short" for row in rows) else 0
 
 

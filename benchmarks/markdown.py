@@ -7,7 +7,7 @@ from benchmarks.plots import Picture
 from benchmarks.report import Run, number, rows_by_goal, spread
 from benchmarks.results import Row
 
-__all__ = ["goals", "peers", "results"]
+__all__ = ["goals", "peers", "profile", "results"]
 
 NAMES = {
     "ctld full": "**ctld**, the full path",
@@ -16,6 +16,10 @@ NAMES = {
     "starlette": "uvicorn, Starlette",
 }
 NAMES |= {"varlink": "Varlink (Python)", "grpc.aio": "gRPC (grpc.aio)", "supervisord": "supervisord (XML-RPC)"}
+
+# How the scenarios of a profile are called.
+PROFILE = "profile, "
+BY_KIND = "by kind"
 
 COLUMNS = ("c50 ping", "c50 echo", "pipe64 ping", "pipe64 echo", "seq1 ping", "seq1 echo")
 
@@ -40,10 +44,45 @@ def results(run: Run, pictures: Mapping[str, Picture]) -> str:
         lines += [f"![{picture.title}]({name})", ""]
     lines += [f"Everything that was measured, [as JSON](benchmarks.json) too; {run.rounds} rounds.", ""]
     lines += ["| scenario | of what | median | least and greatest | |", "|---|---|--:|--:|---|"]
-    for scenario, rows in groupby(run.rows, key=lambda row: row.scenario):
+    measured = [row for row in run.rows if not row.scenario.startswith(PROFILE)]
+    for scenario, rows in groupby(measured, key=lambda row: row.scenario):
         lines += [_line(scenario, row) for row in rows]
     versions = ", ".join(f"{name} {version}" for name, version in run.machine.versions.items())
     return "\n".join([*lines, "", f"Versions: {versions}; commit `{run.machine.commit}`."])
+
+
+def profile(run: Run) -> str:
+    """Tell where the server's time went."""
+    rows = [row for row in run.rows if row.scenario.startswith(PROFILE) and row.value is not None]
+    if not rows:
+        return "Not looked into in this run: `make bench-full` does that."
+    kinds = [row for row in rows if row.scenario.endswith(BY_KIND)]
+    loads = list(dict.fromkeys(_load_of(row) for row in rows))
+    shares = {(_load_of(row), row.subject): _percent(row) for row in kinds}
+    lines = [f"| | {' | '.join(loads)} |", f"|---|{'--:|' * len(loads)}"]
+    lines += [
+        f"| {kind} | {' | '.join(shares.get((load, kind), '-') for load in loads)} |"
+        for kind in dict.fromkeys(row.subject for row in kinds)
+    ]
+    lines += ["", "Of that, by the innermost function of ours:", ""]
+    for load in loads:
+        places = [row for row in rows if _load_of(row) == load and not row.scenario.endswith(BY_KIND)]
+        told = ", ".join(f"{_code(row.subject)} {_percent(row)}" for row in places)
+        lines.append(f"- {load}: {told}.")
+    return "\n".join(lines)
+
+
+def _load_of(row: Row) -> str:
+    return row.scenario.removeprefix(PROFILE).rpartition(",")[0]
+
+
+def _percent(row: Row) -> str:
+    return f"{row.value:.0f} %"
+
+
+def _code(place: str) -> str:
+    """Mark the name of a function as one: it has a file before it."""
+    return f"`{place}`" if ".py " in place else place
 
 
 def peers(run: Run) -> str:

@@ -29,6 +29,7 @@ def rendered(run: Run, root: Path = ROOT) -> dict[Path, str]:
     """Return what the files that show a run have to hold."""
     pictures = plots.plots(run.rows)
     page = between((root / PAGE).read_text(), "goals", markdown.goals(run))
+    page = between(page, "profile", markdown.profile(run))
     page = between(page, "results", markdown.results(run, pictures))
     return {
         RESULTS: to_json(run),

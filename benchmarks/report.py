@@ -15,6 +15,7 @@ __all__ = ["Run", "from_json", "number", "rows_by_goal", "spread", "summary", "t
 
 WIDTH = 80
 SUBJECT = 23  # what a name may take of that
+ALONE = 45  # where neither spread nor goal follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def _lines(row: Row) -> list[str]:
     value = "-" if row.value is None else number(row.value)
+    if row.value is not None and row.low is row.goal is None:
+        return [f"  {row.subject:{ALONE}} {value:>9} {row.unit}"]
     goal = "" if row.goal is None else str(row.goal)
     subject, above = (row.subject, []) if len(row.subject) <= SUBJECT else ("", [f"  {row.subject}"])
     figures = f"{value:>9} {row.unit:8} {spread(row):>18} {goal:>8} {row.verdict}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.client import LineClient
+from benchmarks.interference import processor_time
 from benchmarks.processes import SERVER, BenchmarkError, pinned
 
 __all__ = [
@@ -225,7 +226,4 @@ def _send(sock: socket.socket, size: int, *, framed: bool) -> None:
 
 def cpu_of(pid: int | None) -> float:
     """Return the processor time of a process, in seconds, without its children; 0.0 of none."""
-    if pid is None:
-        return 0.0
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+    return 0.0 if pid is None else processor_time(pid)

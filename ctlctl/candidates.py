@@ -14,7 +14,7 @@ from ctlctl.cli import LOCAL
 from ctlctl.output import one_line
 from ctlctl.resolve import by_name, find_command, is_secret
 from ctlctl.table import pick
-from ctlctl.values import enum_of, is_boolean, is_list
+from ctlctl.values import enum_of, is_boolean, is_list, properties_of, required_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -140,10 +140,11 @@ class _Options:
 
     def __init__(self, caller: Caller, entry: Schema) -> None:
         self._caller = caller
-        schema = entry.get("options") or {}
-        self._properties: dict[str, Any] = schema.get("properties") or {}
-        self._definitions: dict[str, Any] = schema.get("$defs") or {}
-        self._required: list[str] = [name for name in schema.get("required") or [] if name in self._properties]
+        schema = entry.get("options")
+        definitions = schema.get("$defs") if isinstance(schema, dict) else None
+        self._properties = properties_of(schema)
+        self._definitions: dict[str, Any] = definitions if isinstance(definitions, dict) else {}
+        self._required = required_of(schema)
         self._flags = {f"--{name.replace('_', '-')}": name for name in self._properties}
 
     def after(self, words: Sequence[str], text: str) -> list[Candidate]:

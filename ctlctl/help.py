@@ -15,7 +15,7 @@ from ctlctl.look import coloured, width
 from ctlctl.output import complain, neutral, one_line, write_line
 from ctlctl.resolve import by_name, find_command, is_secret
 from ctlctl.suggest import no_such_command
-from ctlctl.values import is_boolean, is_list, wish_of
+from ctlctl.values import is_boolean, is_list, properties_of, required_of, wish_of
 from ctld.errors import CtldError
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ def _role_rank(role: str) -> int:
 def command_help(prog: str, entry: Schema, *, colour: bool = False) -> str:
     """Return everything that is known about a command."""
     schema = _dict(entry.get("options"))
-    properties, definitions = _dict(schema.get("properties")), _dict(schema.get("$defs"))
-    required = [name for name in schema.get("required") or [] if name in properties]
+    properties, definitions, required = properties_of(schema), _dict(schema.get("$defs")), required_of(schema)
     words = [_placeholder(name, properties[name], definitions) for name in required]
     usage = " ".join((prog, _spaced(entry), *words))
     if len(properties) > len(required):
@@ -180,7 +179,9 @@ def _option_lines(name: str, schema: Schema, definitions: Mapping[str, Any], req
         notes.append(
             f"or {flag}-file FILE, {flag}-env NAME, or asked for" if required else f"or {flag}-file, {flag}-env"
         )
-    notes += [f"{word} {schema[key]:g}" for key, word in _BOUNDS.items() if isinstance(schema.get(key), int | float)]
+    notes += [
+        f"{word} {_number(schema[key])}" for key, word in _BOUNDS.items() if isinstance(schema.get(key), int | float)
+    ]
     if schema.get("deprecated"):
         notes.append(f"deprecated: {one_line(str(schema.get('x-deprecated') or ''))}".rstrip(": "))
     text = one_line(str(schema.get("description") or ""))
@@ -198,6 +199,10 @@ _BOUNDS = {
     "minLength": "length at least",
     "maxLength": "length at most",
 }
+
+
+def _number(bound: float) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def _shown(value: object) -> str:

@@ -29,10 +29,7 @@ _TIMES = (1e8, 1e11)
 
 def size(count: float) -> str:
     """Return a number of bytes: `512 B`, `1.5 MiB`."""
-    try:
-        value, power = abs(float(count)), 0
-    except OverflowError:  # JSON's integers have no bounds
-        value, power = float("inf"), 0
+    value, power = abs(_float(count)), 0
     while value >= 1023.95 and power < len(_SIZES) - 1:
         value /= 1024
         power += 1
@@ -44,7 +41,7 @@ def age(seconds: float) -> str:
     """Return a span of time in its two largest units: `3 d 4 h`, `5 min 2 s`, `0.3 s`."""
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
     if not seconds < _ENDLESS:
-        return f"{sign}{seconds:g} s"
+        return f"{sign}{_float(seconds):g} s"
     if seconds < 9.95:
         return f"{sign}{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
@@ -57,7 +54,18 @@ def age(seconds: float) -> str:
 
 def clock(seconds: float) -> str:
     """Return a point in time, given in seconds since the epoch, as this place's clocks show it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):  # it is beyond what this machine's calendar knows
+        return f"{_float(seconds):g}"
+
+
+def _float(number: float) -> float:
+    """Return a number as a float, which an integer of JSON may be too large for."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("-inf") if number < 0 else float("inf")
 
 
 def amount(value: float, unit: str) -> str:

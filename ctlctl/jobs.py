@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ctlctl.output import neutral
+from ctlctl.output import neutral, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ class LogLines:
         if not isinstance(line, str) or not item.keys() <= _LOG_KEYS:
             return None
         process = item.get("process")
-        head = "" if process == self._process else f"==> process {process} <==\n"
+        head = "" if process == self._process else f"==> process {one_line(process)} <==\n"
         self._process = process
         end = "" if item.get("partial") is True else "\n"
         return f"{head}{neutral(line.removesuffix(chr(13)))}{end}"  # text files of other systems end lines with both

@@ -143,12 +143,15 @@ def write_text(text: str) -> None:
 
 
 def complain(prog: str, text: str) -> None:
-    """Write a line to the standard error; also from within a signal handler."""
+    """Write a line to the standard error; also from within a signal handler.
+
+    Whatever is in the text, it stays one line of printable letters; without a name in front, it may have several.
+    """
     import os
 
     if sys.stderr is None:
         return  # it was closed, and its number may be that of the connection by now
-    line = f"{prog}: {text}\n" if prog else f"{text}\n"
+    line = f"{prog}: {one_line(text)}\n" if prog else f"{neutral(text)}\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))
     except OSError:

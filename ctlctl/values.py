@@ -14,7 +14,19 @@ from ctlctl.exits import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Schema", "as_value", "element_of", "enum_of", "is_boolean", "is_list", "parse_json", "types_of", "wish_of"]
+__all__ = [
+    "Schema",
+    "as_value",
+    "element_of",
+    "enum_of",
+    "is_boolean",
+    "is_list",
+    "parse_json",
+    "properties_of",
+    "required_of",
+    "types_of",
+    "wish_of",
+]
 
 Schema = dict[str, Any]
 
@@ -28,6 +40,19 @@ _JSON_NAMES = ("string", "integer", "number", "boolean", "null", "array", "objec
 # What a text may be is tried in this order.  A string fits always; what stands after it is
 # meant only where no string is allowed, since a thing may well be called "null".
 _ORDER = ("boolean", "integer", "number", "array", "object", "string", "null")
+
+
+def properties_of(schema: object) -> dict[str, Any]:
+    """Return what each option of a command takes, by name; nothing where a daemon says something else there."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return properties if isinstance(properties, dict) else {}
+
+
+def required_of(schema: object) -> list[str]:
+    """Return the options that have to be there, of those that there are."""
+    names = schema.get("required") if isinstance(schema, dict) else None
+    known = properties_of(schema)
+    return [name for name in names if isinstance(name, str) and name in known] if isinstance(names, list) else []
 
 
 def _resolved(schema: object, definitions: Mapping[str, Any]) -> Schema:

@@ -126,6 +126,7 @@ class CommandRegistry(Generic[A]):
     def __init__(self, *, builtins: Collection[str] | None = None) -> None:
         self.builtins = None if builtins is None else frozenset(builtins)
         self._commands: dict[str, Command] = {}
+        self._names: set[str] = set()  # of them, with their aliases
         self._included: list[tuple[CommandRegistry[Any], str]] = []
         self._hooks: list[Hook] = []
 
@@ -179,8 +180,9 @@ class CommandRegistry(Generic[A]):
             )
             _check(command)
             for taken in (name, *command.aliases):
-                if taken in self._names():
+                if taken in self._names:
                     raise RegistrationError(f"command {taken!r} is already registered")
+            self._names.update((name, *command.aliases))
             self._commands[name] = command
             return function
 
@@ -249,9 +251,6 @@ class CommandRegistry(Generic[A]):
                     aliases=tuple(prefix + alias for alias in command.aliases),
                     hooks=(*self._hooks, *command.hooks),
                 )
-
-    def _names(self) -> set[str]:
-        return {name for command in self._commands.values() for name in (command.name, *command.aliases)}
 
     def _tree(self) -> "Iterator[CommandRegistry[Any]]":
         yield self

@@ -129,11 +129,11 @@ class WorkerProcess:
 
     @property
     def resident(self) -> int:
-        """How many bytes of memory it holds; 0 if it is gone."""
+        """How many bytes of memory it holds; 0 if it is gone, or nobody can tell for want of descriptors."""
         try:
             with open(f"/proc/{self.pid}/statm", "rb") as file:
                 return int(file.read().split()[1]) * _PAGE
-        except (FileNotFoundError, ProcessLookupError):
+        except OSError:
             return 0
 
     async def ask(self, request: Request[T]) -> Answer[T]:

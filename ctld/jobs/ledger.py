@@ -96,7 +96,7 @@ class Ledger:
         for path in sorted(self._directory.glob("*.json")):
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Entry))
-            except (OSError, msgspec.DecodeError) as error:
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 logger.warning("the record of a process cannot be read: %s: %s", path, error)
                 path.unlink(missing_ok=True)
         return found

@@ -48,9 +48,16 @@ def parse_stat(text: str) -> tuple[int, Usage]:
 
 
 def read_usage(root: str = "/proc") -> dict[int, Usage]:
-    """Return what each session uses, by its id; it reads a file per process of the machine."""
+    """Return what each session uses, by its id; it reads a file per process of the machine.
+
+    Where that cannot be read at all, as without descriptors, nothing is known.
+    """
     sessions: dict[int, Usage] = {}
-    for name in os.listdir(root):
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return {}
+    for name in names:
         if not name.isdigit():
             continue
         try:

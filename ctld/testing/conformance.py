@@ -67,9 +67,7 @@ def check_codec(make: Callable[[], Codec], cases: Sequence[Case]) -> None:
                 assert trailing == b"", f"{pieces} leaves {trailing!r} for the next owner of the socket"
 
 
-def check_garbage(
-    make: Callable[[], Codec], junk: bytes, *, also: Iterable[Sequence[bytes]] = ()
-) -> list[Incoming]:
+def check_garbage(make: Callable[[], Codec], junk: bytes, *, also: Iterable[Sequence[bytes]] = ()) -> list[Incoming]:
     """Check that a codec takes anything: it gives events, or ends the connection, and nothing else.
 
     What the bytes mean must not depend on how they were cut, and the codec must come to an

@@ -62,7 +62,7 @@ class Frame(NamedTuple):
         """
         try:
             return msgspec.json.decode(self.payload, type=dict[str, Any])
-        except (msgspec.DecodeError, ValueError):
+        except (msgspec.DecodeError, ValueError, RecursionError):
             raise RemoteProtocolError(f"a frame {self.type.name} must carry a JSON object") from None
 
 

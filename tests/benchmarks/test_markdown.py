@@ -53,3 +53,23 @@ def test_all_rows_and_plots_are_among_the_results():
     assert "| c50 ping | grpc.aio | - | | no \\| module |" in " ".join(text.split())
     assert "(benchmark-c50.svg)" in text
     assert "uvloop 0.21; commit `abc`" in text
+
+
+def test_a_profile_is_told_by_kind_and_by_function():
+    rows = (
+        Row("profile, c50 echo, by kind", "the kernel", 35.4, None, None, "%"),
+        Row("profile, c50 echo, by kind", "Python", 64.6, None, None, "%"),
+        Row("profile, c50 echo, by function", "connection.py flush", 23.6, None, None, "%"),
+        Row("profile, c50 echo, by function", "the loop", 76.4, None, None, "%"),
+        Row("profile, connect cycle, by kind", "Python", 100, None, None, "%"),
+    )
+    text = markdown.profile(replace(RUN, rows=rows))
+    assert "| | c50 echo | connect cycle |" in text
+    assert "| the kernel | 35 % | - |" in text
+    assert "| Python | 65 % | 100 % |" in text
+    assert "- c50 echo: `connection.py flush` 24 %, the loop 76 %." in text
+    assert "profile," not in markdown.results(replace(RUN, rows=rows), {})
+
+
+def test_a_run_without_a_profile_says_so():
+    assert "make bench-full" in markdown.profile(A_RUN)

@@ -52,6 +52,11 @@ def test_the_table_shows_every_row_and_every_verdict():
     ]
 
 
+def test_a_row_with_nothing_but_a_value_has_room_for_its_name():
+    row = Row("profile", "commands/dispatch.py _execute", 7.51, None, None, "%")
+    assert table([row]).splitlines()[1] == f"  {'commands/dispatch.py _execute':45}      7.51 %"
+
+
 def test_the_table_fits_on_80_columns():
     wide = Row(
         "s" * 60, "subject " * 5, 1234567.0, 1234567.0, 1234567.0, "cycles/s", Goal("g", ">=", 1000), "note " * 40

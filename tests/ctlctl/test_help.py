@@ -116,6 +116,13 @@ def test_b28_it_is_said_what_kind_of_command_it_is(more: dict[str, Any], text: s
     assert text in command_help("x", entry("a", **more)).splitlines()
 
 
+def test_a_schema_that_makes_no_sense_is_explained_as_far_as_it_goes() -> None:
+    options = {"properties": {"a": 5, "n": {"minimum": 10**400, "maximum": 0.5}}, "required": [{"b": 1}, "a"]}
+    text = command_help("p", {"name": 5, "doc": ["x"], "options": options})
+    assert "usage: p 5 A" in text
+    assert f"at least {10**400}; at most 0.5" in text
+
+
 def test_nothing_of_a_daemon_steers_the_terminal() -> None:
     evil = "\x1b[2J"
     property = {"type": "string", "description": evil, "default": evil, "deprecated": True, "x-deprecated": evil}

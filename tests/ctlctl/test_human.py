@@ -47,6 +47,7 @@ def test_size(count: float, text: str) -> None:
         (float("inf"), "inf s"),
         (float("-inf"), "-inf s"),
         (float("nan"), "nan s"),
+        (10**400, "inf s"),
     ],
 )
 def test_age(seconds: float, text: str) -> None:
@@ -68,6 +69,13 @@ def test_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(float("inf"), "inf"), (float("nan"), "nan"), (1e300, "1e+300"), (-(10**400), "-inf")]
+)
+def test_a_time_that_no_clock_shows(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,7 @@ def test_tail_knows_short_options(run, serve):
 def test_other_daemons_tails_are_rows(run):
     _, out, _ = run.against([item({"line": "x"}), response(None)], "job_tail")
     assert out.split() == ["LINE", "x"]
+
+
+def test_the_name_of_a_process_steers_no_terminal():
+    assert LogLines().text({"process": "\x1b[2J\n", "text": "a"}) == "==> process \\u001b[2J <==\na\n"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctlctl.exits import UsageError
-from ctlctl.values import as_value, element_of, is_boolean, is_list, parse_json, types_of
+from ctlctl.values import as_value, element_of, is_boolean, is_list, parse_json, properties_of, required_of, types_of
 
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}
@@ -191,3 +191,15 @@ def test_no_schema_of_a_daemon_breaks_the_client(schema: Any, text: str) -> None
         as_value(text, schema, DEFINITIONS, "--x")
     types_of(schema, DEFINITIONS)
     element_of(schema, DEFINITIONS)
+
+
+@pytest.mark.parametrize("schema", [None, [], 5, {}, {"properties": None}, {"properties": [1], "required": "x"}])
+def test_what_is_no_schema_of_options_has_none(schema: Any) -> None:
+    assert properties_of(schema) == {}
+    assert required_of(schema) == []
+
+
+def test_only_options_that_there_are_are_required() -> None:
+    schema = {"properties": {"a": 5, "b": {}}, "required": ["b", {"c": 1}, "d", 7, "a"]}
+    assert properties_of(schema) == {"a": 5, "b": {}}
+    assert required_of(schema) == ["b", "a"]

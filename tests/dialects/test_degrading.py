@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 import pytest_asyncio
 
 from ctld.dialects.guest_agent.handler import GuestAgentListen
+from ctld.dialects.taskmaster.handler import TaskmasterListen
 from ctld.jobs.state import State
-from tests.dialects.conformance.daemon import running
+from tests.dialects.conformance.daemon import WIRES, running
 from tests.dialects.conformance.rules import Rule
 from tests.dialects.conformance.wire import Answer
 from tests.jobs.conftest import lab
@@ -67,6 +69,18 @@ async def test_d4_the_fields_of_a_failure_stay_behind(daemon):
             assert json.loads(answer.removesuffix(b";;")).keys() == keys
 
 
+async def test_d5_over_a_unix_socket_even_taskmaster_knows_who_asks(daemon):
+    await daemon.load(WEB, "sleep 60")
+    path = f"{daemon.lab.folder}/local"
+    await daemon.server.listen(TaskmasterListen(address=f"unix:{path}"))  # whose role would be `observe`
+    streams = await asyncio.open_unix_connection(path)
+    wire = WIRES["taskmaster"](*streams)
+    assert (await wire.ask("start", WEB)).word == "success"
+    await wire.hang_up()
+    (entry,) = await daemon.records()
+    assert (entry.dialect, entry.uid) == ("taskmaster", os.geteuid())  # unlike Rule.NO_IDENTITY
+
+
 async def test_d6_only_a_guest_agent_has_options(daemon):
     await daemon.load(WEB, "sleep 60")
     for name in ("taskmaster", "fss-control", "guest-agent"):
@@ -112,6 +126,23 @@ async def test_d7_a_stream_is_collected(daemon):
         answer = json.loads(await wire.reader.read())
     # Rule.ONE_REQUEST
     assert [line["text"] for line in answer["Response"]] == ["a", "b"]
+
+
+async def test_d7_a_stream_that_does_not_end_ends_when_its_client_leaves(daemon):
+    await daemon.load(WEB, "sh -c 'echo a; sleep 60'", stdout="out")
+    daemon.supervisor.start_job(WEB)
+    await daemon.lab.until_state(daemon.supervisor, WEB, State.ALIVE)
+
+    async def runs() -> list[str]:
+        return [operation["command"] for operation in await daemon.client.call("op_list")]
+
+    async with daemon.connect("guest-agent") as wire:
+        wire.writer.write(b'{"Command":"job.tail","name":"svc/web","follow":true}')
+        while "job_tail" not in await runs():
+            await asyncio.sleep(0.001)
+    # Rule.ONE_REQUEST
+    while "job_tail" in await runs():
+        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("command", ["console", "job.attach", "event.subscribe"])

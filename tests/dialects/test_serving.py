@@ -151,6 +151,15 @@ def test_what_is_scheduled_waits_for_the_jobs(both):
     assert "WARNING" not in daemon.log
 
 
+def test_a_shutdown_that_is_scheduled_stops_one_daemon_and_not_the_next(both):
+    with both.serve() as daemon:
+        assert control(both, "shutdown", "in", "1", "second") == "init F_done"
+        assert daemon.stop(0) == 0  # no signal: it ends by itself
+    with both.serve() as daemon:
+        assert both.call("job_schedule") == []
+        assert daemon.stop() == 0
+
+
 def test_a_schedule_that_is_not_understood_is_told_and_kept(both):
     state = both.folder / "state"
     state.mkdir(mode=0o700)
@@ -221,3 +230,42 @@ def until_passed(site: Site, command: str) -> None:
     entries = json.loads(Path(site.folder, "state/schedule.json").read_text())
     due = next(entry["at"] for entry in entries if entry["command"] == command)
     until(lambda: time.time() > due)
+
+
+AS_NOBODY = """
+import os, sys
+from ctld.dialects.fss_control.client import ask
+from ctld.dialects.guest_agent import send_command
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+fss, guest = sys.argv[1:]
+response = ask(fss, ["start", "svc", "web"])
+print(response.type, response.status)
+print(send_command(b'{"Command":"job.start","name":"svc/web"}', guest).decode().partition(",")[0])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+@pytest.mark.parametrize(
+    ("role", "answers"),
+    [("observe", ["error F_access_denied", '{"Status":110']), ("operate", ["controller F_success", '{"Status":0'])],
+)
+def test_the_role_of_a_listener_is_for_those_whom_no_rule_names(both, role, answers):
+    both.folder.chmod(0o711)
+    config = both.config.read_text()
+    for name in ("fss-control", "guest-agent"):
+        config = config.replace(f'dialect = "{name}"', f'dialect = "{name}"\nrole = "{role}"\nmode = "0666"')
+    both.config.write_text(config)
+    with both.serve() as daemon:
+        sockets = [f"{both.folder}/default.socket", f"{both.folder}/guestagent"]
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, *sockets],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+            cwd=ROOT,
+        )
+        assert done.stdout.splitlines() == answers
+        assert daemon.stop() == 0

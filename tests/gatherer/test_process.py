@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,6 +71,18 @@ async def test_a_worker_answers_and_counts() -> None:
     with pytest.raises(WorkerFailed, match="exit code 0"):
         await worker.ask(noop_request())
     assert not await worker.probe()
+
+
+async def test_without_descriptors_nothing_is_known_of_a_workers_memory() -> None:
+    async with running() as worker:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            assert worker.resident == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(

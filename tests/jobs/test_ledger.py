@@ -38,9 +38,14 @@ def test_entries_are_kept_replaced_and_forgotten(ledger):
     assert len(ledger.entries()) == 2
 
 
-def test_what_cannot_be_read_is_dropped(ledger, tmp_path, caplog):
+@pytest.mark.parametrize(
+    "torn",
+    [b'{"job": "x"', b'{"job": "\xff"}', b"", b"\0" * 100, b'{"job": ' + b"[" * 100_000],
+    ids=("cut", "no UTF-8", "empty", "zeros", "deep"),
+)
+def test_what_cannot_be_read_is_dropped(ledger, tmp_path, caplog, torn):
     ledger.write(entry())
-    (tmp_path / "state" / "jobs" / "torn.json").write_text('{"job": "x"')
+    (tmp_path / "state" / "jobs" / "torn.json").write_bytes(torn)
     assert ledger.entries() == [entry()]
     assert "cannot be read" in caplog.text
     assert not (tmp_path / "state" / "jobs" / "torn.json").exists()

@@ -1,6 +1,7 @@
 """What jobs use: reading /proc, sums by session, percent of a CPU."""
 
 import os
+import resource
 import subprocess
 
 import pytest
@@ -33,6 +34,20 @@ def test_sessions_are_summed_and_what_cannot_be_read_is_left_out(tmp_path):
     (tmp_path / "5").mkdir()
     (tmp_path / "self").mkdir()
     assert read_usage(str(tmp_path)) == {7: Usage(14 / TICK, 11 * PAGE), 8: Usage(7 / TICK, 5 * PAGE)}
+
+
+@pytest.mark.parametrize("spare", [0, 1], ids=["no descriptor", "one, for the listing"])
+def test_without_descriptors_nothing_is_known_and_nothing_fails(tmp_path, spare):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "stat").write_text(stat_line())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, hard))
+    try:
+        assert read_usage(str(tmp_path)) == ({} if spare == 0 else {7: Usage(7 / TICK, 5 * PAGE)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_real_process_has_memory():

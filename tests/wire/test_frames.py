@@ -184,7 +184,9 @@ def test_objects_are_read_back():
     assert frame.object() == {"rows": 1, "cols": 2}
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"1", b"null", b"{", b'"x"', b"\xff", b"{}{}", b'{"a":NaN}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b"1", b"null", b"{", b'"x"', b"\xff", b"{}{}", b'{"a":NaN}', b'{"a":' + b"[" * 60_000]
+)
 def test_what_is_no_object_is_refused(payload):
     with pytest.raises(RemoteProtocolError, match="a frame SIGNAL must carry a JSON object"):
         Frame(FrameType.SIGNAL, payload).object()

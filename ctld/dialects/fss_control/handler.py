@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
 
-from ctld.client_handler import ClientHandler, current_request
+from ctld.client_handler import ClientHandler
 from ctld.dialects.deadline import call_later, end_input
 from ctld.dialects.dialect import Dialect
 from ctld.dialects.fss_control.actions import Order, delay_of, moment_of
@@ -114,7 +114,7 @@ class FssHandler(ClientHandler[Any]):
         if order.condition != "now":
             when = {"delay": delay_of(order)} if order.condition == "in" else {"at": moment_of(order, time.time())}
             command, options, success = "job_schedule_add", {"command": command, "options": options, **when}, DONE
-        final = await self._run(command, options)
+        final = await super().handle_cmd(Request(command, options))
         if isinstance(final, Reply):
             if command == "job_signal" and not cast("Signalled", final.response).processes:
                 return self.error(f"no process of job {order.rule!r} runs")
@@ -130,12 +130,6 @@ class FssHandler(ClientHandler[Any]):
         keys = self._keys
         on = {"shutdown": keys.allow_shutdown, "reboot": keys.reboot_command, "kexec": keys.kexec_command}
         return (_ON_THE_MACHINE[order.action], {}, DONE) if on[order.action] else None
-
-    async def _run(self, command: str, options: Mapping[str, Any]) -> Reply | Failure:
-        sink = current_request.get()
-        assert sink is not None, "handle_cmd() is called by the conversation"
-        sink.dispatched = True
-        return await self._site.dispatcher.run(self.peer, command, options, sink)
 
     def _expire(self) -> None:
         if self._codec.expire():

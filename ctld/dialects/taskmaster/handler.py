@@ -78,22 +78,19 @@ class TaskmasterHandler(ClientHandler[Any]):
             return Failure(_sentence(error), error.code)
 
     async def _answer(self, cmd: str, job: str, data: bytes) -> Answer:
-        if job and cmd != "push":
-            try:
-                await self._run("job_status", name=job, usage=False)
-            except NotFound:
-                return Answer(kind="fail", error=f'Job "{job}" does not exist.')
+        about = self._about_a_job().get(cmd)
+        if about is not None:
+            if not job:
+                raise CommandFailed(INVALID_JOB_NAME)
+            return await about(job, data)
+        if job:
+            await self._look_for(job)
         if cmd == "list":
             return Answer(kind="list", names=tuple(row.name for row in await self._run("job_list", usage=False)))
         if cmd == "restart":
             await self._run("job_reload", keep_missing=True)
             return _SUCCESS
-        about = self._about_a_job().get(cmd)
-        if about is None:
-            raise UnknownCommand(f"there is no command {cmd[:100]!r}")
-        if not job:
-            raise CommandFailed(INVALID_JOB_NAME)
-        return await about(job, data)
+        raise UnknownCommand(f"there is no command {cmd[:100]!r}")
 
     def _about_a_job(self) -> dict[str, Callable[[str, bytes], Awaitable[Answer]]]:
         return {
@@ -140,8 +137,13 @@ class TaskmasterHandler(ClientHandler[Any]):
         return _SUCCESS
 
     async def _reload(self, job: str, data: bytes) -> Answer:
+        await self._look_for(job)  # the command would also load a job that has only a file
         invalid = (await self._run("job_reload", name=job)).invalid
         return Answer(kind="fail", error=f"Invalid job file: {invalid[job]}.") if job in invalid else _SUCCESS
+
+    async def _look_for(self, job: str) -> None:
+        """Fail if there is no such job (B4): what does not ask a command about it would not notice."""
+        await self._run("job_status", name=job, usage=False)
 
     async def _run(self, command: str, /, **options: object) -> Any:
         """Run a command for the client, and return its result.
@@ -162,6 +164,8 @@ def _sentence(error: CommandFailed) -> str:
     """Return the failure of a command as Taskmaster's clients are used to read it."""
     if error.code == "job.name":
         return INVALID_JOB_NAME
+    if isinstance(error, NotFound) and error.fields.get("kind") == "job":
+        return f'Job "{error.fields["name"]}" does not exist.'
     if error.code == "job.invalid":
         return f"Invalid job file: {error.message}."
     return error.message

@@ -6,7 +6,6 @@ import signal
 import socket
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -22,6 +21,7 @@ from ctld.dialects.fss_control.packet import HEAD_SIZE, encode_packet
 from ctld.dialects.fss_control.responses import Response, decode_response
 from ctld.errors import ConnectionLost
 from ctld.jobs.state import State
+from ctld.limits import Limits
 from tests.commands.job_stage import lab, stage
 from tests.dialects.fss_control.test_codec import WRONG
 from tests.native import DEFAULT_LIMITS, until
@@ -37,14 +37,14 @@ class Controller:
         self.commands = ctld.CommandRegistry()
         self.server = None
 
-    async def open(self, handler=FssHandler, **keys):
+    async def open(self, handler=FssHandler, limits=DEFAULT_LIMITS, **keys):
         listen = FssListen(address=f"unix:{self.path}", **keys)
         self.commands.include(job_commands(self.stage.supervisor))
         self.commands.include(freezer_commands())
         self.commands.include(control_commands([listen]))
         self.commands.include(schedule_commands(self.schedule))
         self.server = ctld.Server(
-            commands=self.commands, listen=[listen], dialects={"fss-control": handler}, limits=DEFAULT_LIMITS
+            commands=self.commands, listen=[listen], dialects={"fss-control": handler}, limits=limits
         )
         await self.server.start()
 
@@ -381,13 +381,33 @@ async def test_a_client_that_has_gone_does_not_stop_what_it_began(control):
     await control.stage.lab.until_state(control.stage.supervisor, "svc/web", State.ALIVE)
 
 
-async def test_a_limit_of_connections_is_an_answer(control):
+async def test_a_full_house_is_an_answer(control):
+    await control.open(limits=Limits(max_connections=2))  # one uid gets half of them
+    _, writer = await asyncio.open_unix_connection(control.path)
+    await until(control.server.connections)
+    response = await control.ask("start", "a", "b")
+    assert response == Response("error", "F_busy", "", b"the daemon is busy: too many connections")
+    writer.close()
+    await until(lambda: not control.server.connections())
+    assert (await control.ask("start", "a", "b")).status == "F_known_not"
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_packet_leaves_nothing(control):
     await control.open()
-    codec = FssHandler(
-        SimpleNamespace(app=None, server=None, opts=None, listen="", limits=None), None, ctld.Peer.DAEMON
-    ).make_codec()
-    codec.send(ctld.Failure("the daemon is busy", "busy"))
-    assert decode_response(codec.data_to_send()[HEAD_SIZE:]) == Response("error", "F_busy", "", b"the daemon is busy")
+    _, writer = await asyncio.open_unix_connection(control.path)
+    writer.write(encode_packet(encode_order(["start", "a", "b"]))[:20])
+    await until(control.server.connections)
+    writer.transport.abort()
+    await until(lambda: not control.server.connections())
+
+
+async def test_a_peer_that_never_reads_is_let_go(control):
+    await control.open()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(control.path)
+        sock.sendall(encode_packet(encode_order(["start", "a", "b"])))
+        await until(lambda: control.server._reception.counters()["accepted"] == 1)
+        await until(lambda: not control.server.connections())
 
 
 async def test_the_client_gives_up_when_it_is_told_to(control):

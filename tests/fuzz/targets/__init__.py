@@ -16,6 +16,7 @@ from tests.fuzz.targets import (
     gatherer,
     guest_agent,
     native,
+    pictures,
     settings,
     taskmaster,
     terminal,
@@ -24,6 +25,18 @@ from tests.fuzz.targets.target import CORPUS, Target
 
 __all__ = ["CORPUS", "TARGETS", "Target"]
 
-_MODULES: Final = (native, client, taskmaster, fss_control, guest_agent, gatherer, files, asking, settings, terminal)
+_MODULES: Final = (
+    native,
+    client,
+    taskmaster,
+    fss_control,
+    guest_agent,
+    gatherer,
+    files,
+    asking,
+    settings,
+    terminal,
+    pictures,
+)
 
 TARGETS: Final[dict[str, Target]] = {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -18,7 +18,7 @@ from ctld.client.wire import (
     shortened,
 )
 from ctld.errors import CommandFailed, CtldError, LocalProtocolError, RemoteProtocolError
-from ctld.wire.frames import MAX_PAYLOAD, Frame, FrameReader, FrameType, encode_frame
+from ctld.wire.frames import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameReader, FrameType, encode_frame
 from ctld.wire.native import NativeCodec
 from tests.fuzz.targets.target import Target, ways_to_cut
 
@@ -156,6 +156,12 @@ def fuzz_frames(data: bytes) -> None:
     assert all(outcome == outcomes[0] for outcome in outcomes), f"{data!r} means {outcomes}"
     frames, rest, error = outcomes[0]
     assert b"".join(encode_frame(frame.type, frame.payload) for frame in frames) + rest == data or error
+    if not error:
+        whole = [(frame.type, frame.payload) for frame in frames]
+        if rest[:1] == b"\0" and len(rest) > HEADER_SIZE:
+            whole.append((FrameType.STDIN, rest[HEADER_SIZE:]))  # what there is of an incomplete one
+        for pieces in ways_to_cut(data):
+            assert _joined(_parts(pieces)) == _joined(whole)
     for frame in frames:
         assert len(frame.payload) <= MAX_PAYLOAD
         try:
@@ -179,6 +185,28 @@ def _frames(pieces: list[bytes]) -> tuple[list[Frame], bytes, str]:
     assert bool(rest) == (inside or at_lines)
     assert not at_lines or rest[0] > max(FrameType)
     return frames, rest, ""
+
+
+def _parts(pieces: list[bytes]) -> list[tuple[FrameType, bytes]]:
+    """Read frames, and of stdin whatever there is."""
+    reader, parts = FrameReader(), []
+    for piece in pieces:
+        reader.feed(piece)
+        while (part := reader.next_part(FrameType.STDIN)) is not None:
+            assert isinstance(part, Frame) or len(part) > 0
+            parts.append((part.type, part.payload) if isinstance(part, Frame) else (FrameType.STDIN, bytes(part)))
+    return parts
+
+
+def _joined(parts: list[tuple[FrameType, bytes]]) -> list[tuple[FrameType, bytes]]:
+    """Put together what belongs to stdin between two other frames; an empty piece is its end."""
+    joined: list[tuple[FrameType, bytes]] = []
+    for type, payload in parts:
+        if joined and payload and joined[-1][1] and type is joined[-1][0] is FrameType.STDIN:
+            joined[-1] = (type, joined[-1][1] + payload)
+        else:
+            joined.append((type, payload))
+    return joined
 
 
 def fuzz_session(data: bytes) -> None:

@@ -2,12 +2,15 @@
 
 import os
 import shlex
+import tempfile
 import tomllib
 from typing import Any
 
+from ctld.commands.schedule_file import read_entries, write_entries
 from ctld.config import TomlDocument
 from ctld.errors import ConfigError
 from ctld.jobs.jobfile import InvalidJobFile, parse_job_file
+from ctld.jobs.ledger import Ledger
 from ctld.jobs.plan import exec_digest_input
 from ctld.jobs.store import InvalidJobName, check_name
 from ctld.jobs.supervisord import import_supervisord
@@ -105,7 +108,29 @@ def _check_lines(value: Any, lines: dict[Any, int], path: tuple[Any, ...]) -> No
             _check_lines(inner, lines, (*path, index))
 
 
+def fuzz_state_files(data: bytes) -> None:
+    """Whatever a disk has made of what a daemon left, the next one starts: with what it understands of it."""
+    with tempfile.TemporaryDirectory(prefix="ctld-fuzz-") as folder:
+        path = os.path.join(folder, "x.json")
+        _write(path, data)
+        ledger = Ledger(folder)
+        for entry in ledger.entries():
+            ledger.write(entry)
+            assert ledger.entries() == [entry, entry]
+            ledger.forget(entry.job, entry.index)
+        _write(path, data)
+        if entries := read_entries(path):
+            write_entries(path, entries)
+            assert read_entries(path) == entries
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+
+
 TARGETS = (
+    Target("state_files", fuzz_state_files),
     Target("job_file", fuzz_job_file),
     Target("supervisord", fuzz_supervisord),
     Target("job_names", fuzz_job_names),

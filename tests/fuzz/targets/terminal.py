@@ -23,10 +23,10 @@ from tests.fuzz.targets.target import Target, ways_to_cut
 
 __all__ = ["TARGETS"]
 
-_PAINT = re.compile("\x1b\\[(?:0|1|2|31|32|33)m")
+PAINT = re.compile("\x1b\\[(?:0|1|2|31|32|33)m")
 
 
-def _harmless(text: str, kept: str = "") -> None:
+def harmless(text: str, kept: str = "") -> None:
     """No letter of it steers a terminal."""
     assert all(letter.isprintable() or letter in kept for letter in text), ascii(text)
 
@@ -38,15 +38,15 @@ def fuzz_escapes(data: bytes) -> None:
         if _decodes(data)
         else data.decode("latin-1")
     )
-    _harmless(neutral(text), "\n\t")
-    _harmless(one_line(text))
-    _harmless(plain(text), "\n\t")
+    harmless(neutral(text), "\n\t")
+    harmless(one_line(text))
+    harmless(plain(text), "\n\t")
     assert neutral(text) == text or not text.isprintable()
     assert json.loads(json_line(text)) == text
     assert len(neutral(text)) <= 12 * len(text)
-    _harmless(error_line(failure_to_error({"message": text, "code": text, "remedy": text, "ref": text})))
+    harmless(error_line(failure_to_error({"message": text, "code": text, "remedy": text, "ref": text})))
     for unit in ("bytes", text):
-        _harmless(progress_line(Update({"progress": text, "current": len(text), "total": 7, "unit": unit})))
+        harmless(progress_line(Update({"progress": text, "current": len(text), "total": 7, "unit": unit})))
 
 
 def _decodes(data: bytes) -> bool:
@@ -68,18 +68,18 @@ def fuzz_tables(data: bytes) -> None:
     """Any result is shown, as wide as it may be and without steering the terminal."""
     value = _value(data)
     try:
-        _harmless(plain(value), "\n\t")
-        _harmless(json_line(value))
+        harmless(plain(value), "\n\t")
+        harmless(json_line(value))
     except RecursionError:
         return  # ctlctl takes no such answer from any daemon: the test is the decoder's
-    _harmless(cell("x", value))
+    harmless(cell("x", value))
     for key in ("size", "uptime", "created", "x"):
         shown = by_key(key, value)
         assert shown is None or shown.isprintable()
     if isinstance(value, dict):
         for colour in (False, True):
             shown = fields(value, width=40, colour=colour)
-            _harmless(_PAINT.sub("", shown), "\n")
+            harmless(PAINT.sub("", shown), "\n")
     if is_table(value):
         _tables(value)
 
@@ -88,8 +88,8 @@ def _tables(rows: list[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(key for row in rows for key in row))
     for width in (0, 30, 80):
         shown = table(rows, width=width)
-        _harmless(shown, "\n")
-        assert shown == _PAINT.sub("", table(rows, width=width, colour=True)) or "\x1b" not in shown
+        harmless(shown, "\n")
+        assert shown == PAINT.sub("", table(rows, width=width, colour=True)) or "\x1b" not in shown
         lines = shown.split("\n")
         assert len(lines) == len(rows) + 1
         columns = len(names)
@@ -243,12 +243,12 @@ def fuzz_progress(data: bytes) -> None:
         if not isinstance(message, dict):
             continue
         update = Update(message)
-        _harmless(progress_line(update))
+        harmless(progress_line(update))
         bar.update(number * 0.7, update)
         assert bar.done in (True, False)
         for columns in (10, 40, 79):
             shown = bar.line(columns)
-            _harmless(shown)
+            harmless(shown)
             assert display_width(shown) <= columns
 
 
