@@ -17,7 +17,7 @@ from ctld.hangup import HangupWatch
 from ctld.limits import Limits
 from ctld.patience import Patience
 from ctld.receiver import Receiver
-from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Codec
+from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Codec, HandOut
 from ctld.wire.messages import Outgoing, RequestId
 
 __all__ = ["Connection"]
@@ -28,9 +28,11 @@ logger = logging.getLogger("ctld.connection")
 # memory, and lists of large pieces make the allocator give memory back and take it again.
 _FLUSH_AT: Final = 64 * 1024
 
-
 # One read may bring a hundred thousand lines of two bytes; the loop has others to serve.
 _EVENTS_PER_TURN: Final = 1024
+
+# What a codec hands out together counts as so many, however many they are.
+_EVENTS_PER_BATCH: Final = 256
 
 
 class Connection(asyncio.Protocol):
@@ -45,6 +47,7 @@ class Connection(asyncio.Protocol):
         watch: Who notices hang-ups while nothing is read.
 
     Attributes:
+        loop: The loop that it lives in.
         gone: Whether the peer is gone, so that nobody reads what is sent.
         lost: Whether the transport is gone too; before that, what the peer left may still be read.
         input_ended: Whether the peer sends no more.
@@ -52,6 +55,7 @@ class Connection(asyncio.Protocol):
         patience: How long a peer that takes or gives nothing is waited for.
         backlog: Whether some of what was read is still to be understood, in a later turn of the loop.
         queued: Bytes of requests that were read and not finished yet; the conversation counts.
+        charged: Units of them that the server's budget knows of: then `regulate()` has to follow each change.
     """
 
     __slots__ = (
@@ -60,21 +64,22 @@ class Connection(asyncio.Protocol):
         "_discarding",
         "_drained",
         "_flush_scheduled",
+        "_hand_out",
         "_held",
         "_limits",
-        "_loop",
         "_paused",
         "_receiver",
         "_transport",
-        "_units",
         "_watch",
         "_watching",
         "backlog",
+        "charged",
         "codec",
         "congested",
         "gone",
         "input_ended",
         "kind",
+        "loop",
         "lost",
         "patience",
         "queued",
@@ -93,26 +98,21 @@ class Connection(asyncio.Protocol):
         self.sock = sock
         self.kind = transport_kind
         self.codec = codec
-        self.backlog = False
-        self.congested = False
-        self.gone = False
-        self.lost = False
-        self.input_ended = False
+        self.backlog = self.congested = self.gone = self.lost = self.input_ended = False
         self.queued = 0
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._limits = limits
         self._budget = budget
         self._watch = watch
+        self._hand_out: HandOut | None = getattr(codec, "hand_out", None)
         self._receiver: Receiver | None = None
         self._transport: asyncio.Transport | None = None
         self._drained: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._flush_scheduled = False
         self._discarding = False
-        self._held = False
-        self._paused = False
-        self._watching = False
-        self._units = 0
+        self._held = self._paused = self._watching = False
+        self.charged = 0
         self.patience = Patience(limits)
 
     def attach(self, receiver: Receiver) -> None:
@@ -163,9 +163,9 @@ class Connection(asyncio.Protocol):
             self._watch.unwatch(self.sock.fileno())
             self._watching = False
         self._budget.forget(self)
-        if self._units:
-            self._budget.change(-self._units)
-            self._units = 0
+        if self.charged:
+            self._budget.change(-self.charged)
+            self.charged = 0
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
         self._peer_gone()
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
             self.flush()
         elif not self._flush_scheduled:
             self._flush_scheduled = True
-            self._loop.call_soon(self.flush)
+            self.loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what has been sent in this turn."""
@@ -204,17 +204,11 @@ class Connection(asyncio.Protocol):
     async def drained(self) -> None:
         """Wait until the peer has read enough; returns at once for a peer that is gone."""
         while self.congested and not self.gone:
-            waiter = self._loop.create_future()
+            waiter = self.loop.create_future()
             if self._drained is None:
                 self._drained = []
             self._drained.append(waiter)
             await waiter
-
-    def release_input(self, size: int) -> None:
-        """Count a request's bytes as served."""
-        self.queued -= size
-        if self._units:
-            self._regulate()
 
     def hold(self) -> None:
         """Understand nothing more for now: what follows may not be a request (N5)."""
@@ -224,7 +218,7 @@ class Connection(asyncio.Protocol):
         """Understand requests again after `hold()`."""
         self._held = False
         self._pull()
-        self._regulate()
+        self.regulate()
 
     def abort(self) -> None:
         """Drop the connection, and what was not written yet."""
@@ -246,17 +240,17 @@ class Connection(asyncio.Protocol):
             return
         self.flush()
         if self._closed is None:
-            self._closed = self._loop.create_future()
+            self._closed = self.loop.create_future()
         self._discarding = True
         if self.gone:
             transport.abort()
         if linger and not self.input_ended and transport.can_write_eof():
             self._resume_reading()
             transport.write_eof()
-            timer = self._loop.call_later(linger, transport.abort)
+            timer = self.loop.call_later(linger, transport.abort)
         else:
             transport.close()
-            timer = self._loop.call_later(self._limits.write_timeout, transport.abort)
+            timer = self.loop.call_later(self._limits.write_timeout, transport.abort)
         try:
             await self._closed
         finally:
@@ -296,19 +290,30 @@ class Connection(asyncio.Protocol):
             Why to drop the connection: `stalled`, `starved`, `idle`; or "".
         """
         # Without a request outstanding, what is held is a line that does not go on.
-        holding = self._paused or self._units > 0
+        holding = self._paused or self.charged > 0
         return self.patience.tick(now, waiting=self.unread_output, holding=holding, idle=idle)
 
     def _pull(self) -> None:
         """Hand on what the bytes mean, as far as they are understood, and not too much in one turn."""
         receiver = self._receiver
-        next_event = self.codec.next_event
         if receiver is None or self.backlog:
             return
+        codec = self.codec
+        pending: int | None = None
         left = _EVENTS_PER_TURN
         try:
             while not self._held:
-                event = next_event()
+                if left <= 0:
+                    self.backlog = True
+                    self.loop.call_soon(self._go_on)
+                    break
+                pending = None if self._hand_out is None else self._hand_out(receiver.on_requests)
+                if pending is not None:
+                    left -= _EVENTS_PER_BATCH
+                    if pending or self.input_ended:
+                        continue
+                    break
+                event = codec.next_event()
                 if event is NEED_DATA:
                     break
                 if event is END_OF_INPUT:
@@ -316,39 +321,37 @@ class Connection(asyncio.Protocol):
                     break
                 receiver.on_event(event)
                 left -= 1
-                if not left:
-                    self.backlog = True
-                    self._loop.call_soon(self._go_on)
-                    break
         except RemoteProtocolError as exc:
             logger.info("! %s", exc)
             self._discarding = True
             receiver.on_protocol_error(exc)
-        if self.queued + self.codec.pending >= UNIT or self._units or self._held or self.backlog:
-            self._regulate()
+        if pending is None:
+            pending = codec.pending
+        if self.queued + pending >= UNIT or self.charged or self._held or self.backlog:
+            self.regulate()
 
     def _go_on(self) -> None:
         """Understand more of what was read in an earlier turn."""
         self.backlog = False
         self._pull()
         if not self.backlog:
-            self._regulate()
+            self.regulate()
             if self.lost and self._receiver is not None:
                 self._receiver.on_end_of_input()
 
-    def _regulate(self) -> None:
+    def regulate(self) -> None:
         """Stop or go on reading, by how much has been read and not served."""
         if self.lost:
             return
         held = self.queued + self.codec.pending
         units = held // UNIT
-        if units != self._units:
-            change, self._units = units - self._units, units
+        if units != self.charged:
+            change, self.charged = units - self.charged, units
             self._budget.change(change)
         if self._held or self.backlog or held > self._limits.max_queued_per_connection:
             self._pause_reading()
-        elif self._units and self._budget.exhausted:
-            self._budget.wait(self, self._regulate)
+        elif self.charged and self._budget.exhausted:
+            self._budget.wait(self, self.regulate)
             self._pause_reading()
         else:
             self._resume_reading()

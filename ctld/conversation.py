@@ -1,8 +1,8 @@
 """Conversation: the order of things between one client and its handler.
 
 Requests without an id are served one after the other by the connection's one long-lived
-task; each request with an id has a task of its own (native protocol, N1 and N4).  A new
-task per request would cost several times what a request costs.
+task; requests with an id go beside it (native protocol, N1 and N4).  A new task per request
+would cost several times what a request costs.
 
 The long-lived task takes all that has arrived as one batch, so that nothing is moved from
 the front of a list, and gives the loop a turn after so many requests.
@@ -10,8 +10,10 @@ the front of a list, and gives the loop a turn after so many requests.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from ctld.beside import Beside
 from ctld.callers import caller_details
 from ctld.client_handler import ClientHandler
 from ctld.commands.context import Origin
@@ -20,8 +22,6 @@ from ctld.commands.operation import Operation
 from ctld.commands.outcome import failure_of, internal_error
 from ctld.connection import Connection
 from ctld.errors import (
-    BadRequest,
-    Busy,
     Cancelled,
     CommandFailed,
     RemoteProtocolError,
@@ -61,19 +61,20 @@ class Conversation:
 
     __slots__ = (
         "_arrived",
+        "_authorize",
         "_batch",
-        "_by_id",
+        "_beside",
         "_dispatcher",
         "_ended",
-        "_held",
+        "_has_own_way",
         "_limits",
         "_linger",
         "_number",
         "_open",
         "_opening",
         "_origin",
-        "_refused",
         "_running",
+        "_session_names",
         "_stopping",
         "_wake",
         "connection",
@@ -94,12 +95,13 @@ class Conversation:
         self.served = 0
         self._dispatcher = dispatcher
         self._limits = limits
+        self._session_names = dispatcher.session_names
+        self._authorize = handler.authorize if handler.has_authorize else None
+        self._has_own_way = handler.has_authorize or handler.has_handle_cmd
         self._arrived: list[Exchange] = []
         self._batch: list[Exchange] = []
         self._running: Exchange | None = None
-        self._by_id: dict[RequestId, Exchange] | None = None
-        self._held: list[Exchange] | None = None
-        self._refused: list[tuple[Exchange, Failure]] = []
+        self._beside: Beside | None = None
         self._wake: asyncio.Future[None] | None = None
         self._open = False
         self._opening: asyncio.Timeout | None = None
@@ -113,16 +115,54 @@ class Conversation:
 
     # The long-lived task.
 
-    async def converse(self) -> None:
-        """Hold the conversation, from the banner to the end; returns when the connection is closed."""
+    async def converse(self, connect: Callable[[], Awaitable[bool]]) -> None:
+        """Hold the conversation, from the accepted socket to its end; returns when the connection is closed.
+
+        All of it is one coroutine, because an idle connection keeps each one that it waits in.
+
+        Args:
+            connect: Makes the transport, and tells whether that worked.
+        """
+        connection = self.connection
+        task = asyncio.current_task()
         try:
-            if await self._begin():
-                await self._serve_in_order()
+            if not (await connect() and await self._begin()):
+                return
+            del connect
+            while True:
+                batch = self._arrived
+                self._batch = batch
+                if not batch:
+                    if (self._ended or self._stopping) and self._is_over():
+                        return
+                    del batch
+                    self._wake = connection.loop.create_future()
+                    await self._wake
+                    self._wake = None
+                    continue
+                self._arrived = []
+                crowded = len(batch) > _REQUESTS_PER_TURN
+                if crowded:
+                    self._arrived = batch[_REQUESTS_PER_TURN:]
+                    del batch[_REQUESTS_PER_TURN:]
+                last = batch[-1]
+                for exchange in batch:
+                    self._running = exchange
+                    if connection.congested:
+                        await connection.drained()
+                    outcome = await exchange.answer(self._dispatcher, task)
+                    self._running = None
+                    self.served += 1
+                    if exchange.conclude(outcome, more=exchange is not last):
+                        self.on_end_of_input()
+                if crowded:
+                    await asyncio.sleep(0)
+                del batch, exchange, last, outcome  # an idle connection must not hold on to its last request
         except asyncio.CancelledError:
             self._give_up(Cancelled("the command cancelled the task that serves the connection"))
             raise
         finally:
-            await self.connection.finish(self._linger)
+            await connection.finish(self._linger)
 
     async def _begin(self) -> bool:
         """Let the handler look at the client; tell whether it is welcome."""
@@ -141,75 +181,57 @@ class Conversation:
             self.connection.send(failure_of(internal_error(logger, "on_connect()", exc)))
             return False
         self._open = True
-        self._start_held()
+        self._opening = None
+        if self._beside is not None:
+            self._beside.start_held()
         return True
 
-    async def _serve_in_order(self) -> None:
-        """Serve what arrives without an id, until the client or the server wants no more."""
-        connection = self.connection
-        task = asyncio.current_task()
-        in_this_turn = 0
-        while True:
-            batch, self._arrived = self._arrived, []
-            if not batch:
-                if self._is_over():
-                    return
-                del batch  # an idle connection must not hold on to its last request
-                self._batch = []
-                self._wake = asyncio.get_running_loop().create_future()
-                await self._wake
-                self._wake = None
-                in_this_turn = 0
-                continue
-            self._batch = batch
-            last = batch[-1]
-            for exchange in batch:
-                self._running = exchange
-                in_this_turn += 1
-                if in_this_turn == _REQUESTS_PER_TURN:
-                    in_this_turn = 0
-                    await asyncio.sleep(0)
-                if connection.congested:
-                    await connection.drained()
-                outcome = await exchange.answer(self._dispatcher, task)
-                self._running = None
-                self._conclude(exchange, outcome, more=exchange is not last or bool(self._arrived))
-            del exchange, last, outcome
-
     def _is_over(self) -> bool:
-        """Tell whether nothing is outstanding, and nothing more will come."""
-        outstanding = self._by_id or self._refused or self.connection.backlog
-        return (self._ended or self._stopping) and not outstanding
+        """Tell whether nothing is outstanding, once nothing more will come."""
+        return not (self.connection.backlog or (self._beside is not None and self._beside.outstanding))
 
-    async def _serve_beside(self, exchange: Exchange) -> None:
-        """Serve one request with an id, in a task of its own."""
-        try:
-            outcome = await exchange.answer(self._dispatcher, asyncio.current_task())
-        except asyncio.CancelledError:
-            if self._by_id is None:
-                raise  # given up, and answered
-            outcome = failure_of(Cancelled("the command cancelled its own task"))
-        assert self._by_id is not None
-        del self._by_id[exchange.request.id]
-        self._conclude(exchange, outcome, more=True)
+    # What the requests beside call.
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client has been welcomed, and reads what it is sent."""
+        return self._open and not self.connection.congested
+
+    def conclude(self, exchange: Exchange, outcome: Reply | Failure) -> None:
+        """Send the final message of a request."""
+        self.served += 1
+        if exchange.conclude(outcome, more=True):
+            self.on_end_of_input()
+
+    def on_fewer_beside(self) -> None:
+        """One that was outstanding has been answered: it may have been the last."""
         if self._ended or self._stopping:
             self._wake_up()
 
-    def _conclude(self, exchange: Exchange, outcome: Reply | Failure, *, more: bool) -> None:
-        """Send the final message of a request."""
-        self.served += 1
-        if exchange.conclude(outcome, more=more):
-            self.on_end_of_input()
-
     # What the connection calls.
+
+    def on_requests(self, requests: list[Request]) -> int:
+        """Take requests without an id, up to one that may take the connection."""
+        size = self.connection.codec.event_size + _EXCHANGE_SIZE
+        arrived = self._arrived
+        taken = 0
+        for request in requests:
+            if request.cmd in self._session_names:
+                break
+            arrived.append(Exchange(self, request, size, self._authorize, self._has_own_way))
+            taken += 1
+        self.connection.queued += size * taken
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        return taken
 
     def on_event(self, event: Incoming) -> None:
         """Take a request, or a wish to cancel one."""
         if isinstance(event, Cancel):
             self._cancel(event.id)
             return
-        exchange = Exchange(self, event)
-        exchange.size = size = self.connection.codec.event_size + _EXCHANGE_SIZE
+        size = self.connection.codec.event_size + _EXCHANGE_SIZE
+        exchange = Exchange(self, event, size, self._authorize, unusual=True)
         self.connection.queued += size
         if isinstance(event, Request):
             if event.deadline is not None:
@@ -222,9 +244,9 @@ class Conversation:
             self._arrived.append(exchange)
             self._wake_up()
         elif isinstance(event, Request):
-            self._serve_with_id(exchange)
+            self._others.serve(exchange)
         else:
-            self._refuse(exchange, Failure(event.message, event.code, event.fields))
+            self._others.refuse(exchange, Failure(event.message, event.code, event.fields))
 
     def on_end_of_input(self) -> None:
         """The client sends no more: end when all it asked for is answered."""
@@ -235,7 +257,7 @@ class Conversation:
 
     def on_protocol_error(self, error: RemoteProtocolError) -> None:
         """Nothing more can be understood: say so, and end."""
-        self._arrived.append(Exchange(self, Invalid("bad-request", str(error))))
+        self._arrived.append(Exchange(self, Invalid("bad-request", str(error)), unusual=True))
         self.on_end_of_input()
 
     def on_vanished(self) -> None:
@@ -245,16 +267,15 @@ class Conversation:
                 exchange.hijack.on_hangup()
             if exchange.operation is not None and exchange.operation.on_disconnect == "cancel":
                 exchange.operation.interrupt(Cancelled("the client has gone"))
-        self._refused.clear()  # nobody hears that any more
+        if self._beside is not None:
+            self._beside.on_vanished()
         if self.connection.lost:
             self.on_end_of_input()
 
     def on_drained(self) -> None:
         """The client has caught up: begin what had to wait."""
-        refused, self._refused = self._refused, []
-        for exchange, outcome in refused:
-            self._conclude(exchange, outcome, more=True)
-        self._start_held()
+        if self._beside is not None:
+            self._beside.on_drained()
         self._wake_up()
 
     # What the server calls.
@@ -262,7 +283,7 @@ class Conversation:
     @property
     def idle(self) -> bool:
         """Whether no request is outstanding."""
-        return self._running is None and not self._arrived and not self._by_id
+        return self._running is None and not self._arrived and not (self._beside and self._beside.in_flight)
 
     @property
     def origin(self) -> Origin:
@@ -296,7 +317,8 @@ class Conversation:
         """Have everything outstanding end with this reason."""
         for exchange in [*self._outstanding(), *self._waiting()]:
             exchange.interrupt(reason)
-        self._start_held()
+        if self._beside is not None:
+            self._beside.start_held()
         if not self._open and self._opening is not None and not self._opening.expired():
             self._opening.reschedule(0)
 
@@ -310,7 +332,9 @@ class Conversation:
     def _give_up(self, reason: CommandFailed) -> None:
         """Answer everything that is outstanding, in the place of what serves it."""
         unanswered = [*self._outstanding(), *self._waiting()]
-        self._running, self._batch, self._arrived, self._by_id = None, [], [], None
+        self._running, self._batch, self._arrived = None, [], []
+        if self._beside is not None:
+            self._beside.give_up()
         outcome = failure_of(reason)
         for exchange in unanswered:
             exchange.say(outcome, more=True)
@@ -325,64 +349,29 @@ class Conversation:
             return
         if why == "starved":
             busy = Invalid("busy", "the daemon holds too much unserved input; try again later")
-            self._arrived.append(Exchange(self, busy))
+            self._arrived.append(Exchange(self, busy, unusual=True))
         self.on_end_of_input()
 
-    # Requests with an id.
-
-    def _serve_with_id(self, exchange: Exchange) -> None:
-        request_id = exchange.request.id
-        if self._by_id is None:
-            self._by_id = {}
-        refusal: CommandFailed | None = None
-        if request_id in self._by_id:
-            refusal = BadRequest(f"id {request_id!r} is in use", duplicate=True)
-        elif len(self._by_id) >= self._limits.max_in_flight:
-            refusal = Busy(f"{self._limits.max_in_flight} requests are in flight on this connection")
-        if refusal is not None:
-            self._refuse(exchange, failure_of(refusal))
-            return
-        self._by_id[request_id] = exchange
-        if exchange.may_hold:
-            exchange.hold()
-        if self._open and not self.connection.congested:
-            self._start(exchange)
-        else:
-            self._held = [*(self._held or ()), exchange]
-
-    def _refuse(self, exchange: Exchange, outcome: Failure) -> None:
-        """Answer a request with an id at once; where the client reads nothing, as soon as it does."""
-        if self.connection.congested:
-            self._refused.append((exchange, outcome))
-        else:
-            self._conclude(exchange, outcome, more=True)
-
-    def _start(self, exchange: Exchange) -> None:
-        loop = asyncio.get_running_loop()
-        # Not its `task` yet: a task that is cancelled before its first step runs nothing at all,
-        # and the request would never be answered.
-        exchange.carrier = loop.create_task(self._serve_beside(exchange))
-
-    def _start_held(self) -> None:
-        held, self._held = self._held, None
-        for exchange in held or ():
-            self._start(exchange)
+    @property
+    def _others(self) -> Beside:
+        """The requests with an id; most clients never make one."""
+        if self._beside is None:
+            self._beside = Beside(self, self._dispatcher, self._limits.max_in_flight)
+        return self._beside
 
     def _cancel(self, request_id: RequestId | None) -> None:
+        reason = Cancelled("the client cancelled the request")
         if request_id is None:
             exchange = self._running or next(iter(self._arrived), None)
-        else:
-            exchange = (self._by_id or {}).get(request_id)
-        if exchange is not None:
-            exchange.interrupt(Cancelled("the client cancelled the request"))
-            if self._held and exchange in self._held:
-                self._held.remove(exchange)
-                self._start(exchange)  # it ends at once
+            if exchange is not None:
+                exchange.interrupt(reason)
+        elif self._beside is not None:
+            self._beside.cancel(request_id, reason)
 
     def _outstanding(self) -> list[Exchange]:
         """Return the requests that have been begun, or will be as soon as the client reads."""
         running = [] if self._running is None else [self._running]
-        return [*running, *(self._by_id or {}).values()]
+        return running if self._beside is None else [*running, *self._beside.in_flight]
 
     def _waiting(self) -> list[Exchange]:
         """Return the requests without id that have arrived, and have not been begun."""

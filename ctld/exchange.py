@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
+
+import msgspec
 
 from ctld.client_handler import ClientHandler, current_request
 from ctld.commands.context import Authorize, Origin
@@ -17,9 +19,10 @@ from ctld.connection import Connection
 from ctld.errors import Busy, Cancelled, CommandFailed, DeadlineExceeded, LocalProtocolError
 from ctld.hijack import HijackedConnection, check_way
 from ctld.peer import Peer
+from ctld.policy import ROLES
 from ctld.sessions.state import Way
 from ctld.stream import Stream
-from ctld.wire.messages import Failure, Invalid, Item, Progress, Reply, Request
+from ctld.wire.messages import Failure, Invalid, Item, Progress, Reply
 
 __all__ = ["Exchange", "Parties"]
 
@@ -49,53 +52,57 @@ class Parties(Protocol):
         ...
 
 
-class Exchange:
+# A Struct, because one is made for every request: an `__init__` in Python would take three times as long.
+class Exchange(msgspec.Struct, eq=False, weakref=True):
     """One request on its way: from its arrival to its final message.
 
     It is the sink of the command that serves it.
     """
 
-    # One is made for every request, and few of them ever change any of this.
-    size = 0  # bytes of input that it holds on to
+    conversation: Parties
+    request: Any
+    size: int = 0  # bytes of input that it holds on to
+    authorize: Authorize | None = None  # what the handler says to a command, where it wants a say
+    unusual: bool = False  # something is to be looked at before it is answered
     deadline: float | None = None
     operation: Operation[Any] | None = None
     hijack: HijackedConnection | None = None
-    may_hold = False  # it asks for a command that may take the connection
-    holds = False  # what follows it may not be a request
+    may_hold: bool = False  # it asks for a command that may take the connection
+    holds: bool = False  # what follows it may not be a request
     interruption: CommandFailed | None = None
     task: asyncio.Task[Any] | None = None  # that serves it, once it has begun to
     carrier: asyncio.Task[Any] | None = None  # that was made for it alone
-    cancel_sent = False
-    dispatched = False
-    lasting = False  # whether it answers more than once, for as long as the client listens
-
-    def __init__(self, conversation: Parties, request: Request | Invalid) -> None:
-        self._conversation = conversation
-        self.request: Any = request
-
-    @property
-    def authorize(self) -> Authorize | None:
-        """What the handler says to a command, where it wants a say."""
-        handler = self._conversation.handler
-        return handler.authorize if handler.has_authorize else None
+    cancel_sent: bool = False
+    dispatched: bool = False
+    lasting: bool = False  # whether it answers more than once, for as long as the client listens
 
     @property
     def server_version(self) -> str | None:
         """The version that the client was told."""
-        return self._conversation.handler.server_version()
+        return self.conversation.handler.server_version()
 
     @property
     def origin(self) -> Origin:
         """Where the request came from."""
-        return self._conversation.origin
+        return self.conversation.origin
 
-    async def answer(self, dispatcher: Dispatcher, task: asyncio.Task[Any] | None) -> Reply | Failure:
-        """Have the handler answer the request, whatever it does.
+    def answer(self, dispatcher: Dispatcher, task: asyncio.Task[Any] | None) -> Coroutine[Any, Any, Reply | Failure]:
+        """Return what has the handler answer the request, whatever it does; to be awaited at once.
 
         Args:
             dispatcher: The way to the commands.
             task: The task that this runs in.
         """
+        if self.unusual:
+            return self._answer_with_care(dispatcher, task)
+        # What the default handle_cmd() does, without the detour.
+        self.task = task
+        request = self.request
+        peer = self.conversation.handler.peer
+        return dispatcher.start(peer, request.cmd, request.options, self, request.stream, request.detach, None)
+
+    async def _answer_with_care(self, dispatcher: Dispatcher, task: asyncio.Task[Any] | None) -> Reply | Failure:
+        """Answer a request that may be none, or late, or interrupted, or is for the handler's own `handle_cmd()`."""
         request = self.request
         if type(request) is Invalid:
             return Failure(request.message, request.code, request.fields)
@@ -104,12 +111,11 @@ class Exchange:
         if self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline:
             return Failure(f"{request.cmd[:200]} had to wait too long", DeadlineExceeded.code)
         self.task = task
-        handler = self._conversation.handler
+        handler = self.conversation.handler
         token = current_request.set(self) if handler.has_handle_cmd else None
         timer = self._start_clock() if handler.has_handle_cmd or handler.has_authorize else None
         try:
             if token is None:
-                # What the default handle_cmd() does, without the detour.
                 outcome = await dispatcher.run(
                     handler.peer,
                     request.cmd,
@@ -121,7 +127,8 @@ class Exchange:
                 )
             else:
                 outcome = await handler.handle_cmd(request)
-                self._check(outcome, dispatcher.runtime)
+                if type(outcome) is not Reply or not (self.dispatched or handler.peer.role == ROLES[-1]):
+                    self._check(outcome, dispatcher.runtime)
         except CommandFailed as exc:
             outcome = failure_of(exc)
         except asyncio.CancelledError:
@@ -137,7 +144,7 @@ class Exchange:
                 current_request.reset(token)
             if timer is not None:
                 timer.cancel()
-        if self.cancel_sent or token is not None:
+        if self.cancel_sent or (token is not None and task is not None and task.cancelling()):
             await self.settle()
         return outcome
 
@@ -158,7 +165,7 @@ class Exchange:
         what = self.request.cmd[:200]
         if type(outcome) is Reply:
             if not self.dispatched:
-                require_role(runtime, self._conversation.handler.peer, "admin", what)
+                require_role(runtime, self.conversation.handler.peer, "admin", what)
         elif type(outcome) is not Failure or not outcome.message:
             returned = f"handle_cmd() of {what!r} returned {type(outcome).__name__}, or no message"
             raise internal_error(logger, returned, None)
@@ -167,21 +174,21 @@ class Exchange:
         """Send progress; waits while the client reads too slowly."""
         if self.hijack is not None and self.hijack.way is not Way.FDS:
             return  # the bytes are no messages any more; who watches the operation sees it
-        connection = self._conversation.connection
+        connection = self.conversation.connection
         connection.send(update, self.request.id)
         if connection.congested:
             await connection.drained()
 
     async def send_item(self, item: Item) -> None:
         """Send an item; waits while the client reads too slowly."""
-        connection = self._conversation.connection
+        connection = self.conversation.connection
         connection.send(item, self.request.id)
         if connection.congested:
             await connection.drained()
 
     async def send_interim(self, reply: Reply) -> None:
         """Send an answer that is not the last one; waits while the client reads too slowly."""
-        connection = self._conversation.connection
+        connection = self.conversation.connection
         connection.send(reply, self.request.id)
         self.lasting = True
         if connection.input_ended:
@@ -194,17 +201,17 @@ class Exchange:
         self.operation = operation
         if self.interruption is not None:
             operation.interrupt(self.interruption)
-        elif operation.on_disconnect == "cancel" and self._conversation.connection.gone:
+        elif operation.on_disconnect == "cancel" and self.conversation.connection.gone:
             operation.interrupt(Cancelled("the client has gone"))
 
     def on_end_of_input(self) -> None:
         """The client sends no more; on TCP a client that has gone looks just like that."""
-        if self.lasting and self._conversation.connection.kind == "tcp":
+        if self.lasting and self.conversation.connection.kind == "tcp":
             self.interrupt(Cancelled("the client sends no more, and over TCP that is as good as gone"))
 
     def become(self, peer: Peer) -> None:
         """Serve the rest of the conversation as another peer."""
-        self._conversation.handler.peer = peer
+        self.conversation.handler.peer = peer
 
     @property
     def session(self) -> Mapping[str, Any] | None:
@@ -215,15 +222,15 @@ class Exchange:
     def hold(self) -> None:
         """Let nothing be understood that follows: the command may take the connection."""
         self.holds = True
-        self._conversation.connection.hold()
+        self.conversation.connection.hold()
 
     async def take_over(self, way: Way, session_id: str = "") -> Stream:
         """Say "continue", and give the connection's bytes to the command."""
-        connection = self._conversation.connection
+        connection = self.conversation.connection
         check_way(way, connection.kind)
         if not self.holds or self.hijack is not None:
             raise LocalProtocolError("only a command with session=True takes the connection, and once")
-        if self._conversation.others(self):
+        if self.conversation.others(self):
             raise Busy("other requests of this connection are outstanding")
         if connection.gone:
             raise Cancelled("the client has gone")
@@ -240,17 +247,21 @@ class Exchange:
         """
         said = outcome if self.hijack is None else self.hijack.last_word(outcome)
         if said is not None:
-            self._conversation.connection.send(said, self.request.id, more=more)
+            self.conversation.connection.send(said, self.request.id, more=more)
 
     def conclude(self, outcome: Reply | Failure, *, more: bool) -> bool:
         """Send the last word, and let go of what the request held; True: the connection ends with it."""
+        connection = self.conversation.connection
         try:
-            self.say(outcome, more=more)
+            if self.hijack is None:
+                connection.send(outcome, self.request.id, more=more)
+            else:
+                self.say(outcome, more=more)
         except LocalProtocolError as exc:
             self.say(failure_of(internal_error(logger, f"the result of {self.request.cmd[:200]!r}", exc)), more=more)
-        connection = self._conversation.connection
-        if self.size:
-            connection.release_input(self.size)
+        connection.queued -= self.size
+        if connection.charged:
+            connection.regulate()
         if not self.holds:
             return False
         self.holds = False
@@ -266,6 +277,7 @@ class Exchange:
             self.operation.interrupt(reason)
         elif self.interruption is None:
             self.interruption = reason
+            self.unusual = True
             if self.task is not None:
                 self.cancel_sent = True
                 self.task.cancel()

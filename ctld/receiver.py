@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from ctld.errors import RemoteProtocolError
-from ctld.wire.messages import Incoming
+from ctld.wire.messages import Incoming, Request
 
 __all__ = ["Receiver"]
 
@@ -13,6 +13,14 @@ class Receiver(Protocol):
 
     def on_event(self, event: Incoming) -> None:
         """Take an event; must not block."""
+        ...
+
+    def on_requests(self, requests: list[Request]) -> int:
+        """Take requests that arrived together, without id or deadline; must not block.
+
+        Returns:
+            How many it takes: what follows a request that may take the connection may be none.
+        """
         ...
 
     def on_end_of_input(self) -> None:

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 from ctld.admission import Admission
@@ -43,18 +44,29 @@ class Client:
         endpoint: Where it came in.
         conversation: What goes on with it.
         since: When it came, by the loop's clock.
+        uid: The user that its admission was counted for.
         task: Its long-lived task.
     """
 
-    __slots__ = ("conversation", "endpoint", "number", "since", "site", "task")
+    __slots__ = ("conversation", "endpoint", "number", "since", "site", "task", "uid")
 
-    def __init__(self, number: int, site: Site, endpoint: Endpoint, conversation: Conversation, since: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        site: Site,
+        endpoint: Endpoint,
+        conversation: Conversation,
+        since: float,
+        uid: int | None,
+        task: asyncio.Task[None],
+    ) -> None:
         self.number = number
         self.site = site
         self.endpoint = endpoint
         self.conversation = conversation
         self.since = since
-        self.task: asyncio.Task[None] | None = None
+        self.uid = uid
+        self.task = task
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return what `connection_list` tells of it.
@@ -98,12 +110,13 @@ class Reception:
         self._watch = HangupWatch(self._loop)
         self._refusals = Refusals(self._loop)
         self._credentials = Credentials()
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[asyncio.Task[None], Client] = {}
         self._accepted = 0
         self._refused = 0
         self._quiet_until = 0.0
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._on_gone: list[Callable[[], None]] = []
+        self._see_out = self._part_from  # one object for all clients
 
     def accept(
         self, site: Site, handler_type: type[ClientHandler[Any]], endpoint: Endpoint, sock: socket.socket
@@ -131,11 +144,13 @@ class Reception:
         connection = Connection(sock, endpoint.transport, codec, self._limits, self._budget, self._watch)
         self._accepted += 1
         conversation = Conversation(connection, handler, site.dispatcher, self._limits, self._accepted)
-        client = Client(self._accepted, site, endpoint, conversation, self._loop.time())
-        self._clients[client.number] = client
-        client.task = self._loop.create_task(
-            self._receive(client, sock, peer.uid), name=f"client {client.number}", context=self._context.copy()
+        task = self._loop.create_task(
+            conversation.converse(partial(self._connect, endpoint, conversation, sock)),
+            name=f"client {self._accepted}",
+            context=self._context.copy(),
         )
+        self._clients[task] = Client(self._accepted, site, endpoint, conversation, self._loop.time(), peer.uid, task)
+        task.add_done_callback(self._see_out)
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(self._sweep_interval, self._sweep)
 
@@ -188,7 +203,7 @@ class Reception:
     def end_handshakes(self) -> None:
         """Part from whoever is not connected yet: it has asked for nothing, and may never go on."""
         for client in self.clients:
-            if not client.conversation.connection.made and client.task is not None:
+            if not client.conversation.connection.made:
                 client.task.cancel()
 
     def close(self) -> None:
@@ -214,25 +229,18 @@ class Reception:
         grant = self._runtime.policy.role_of(peer, endpoint.listen.role)
         return Peer(peer.name, grant.role, peer.uid, peer.gid, peer.groups, peer.pid, peer.transport)
 
-    async def _receive(self, client: Client, sock: socket.socket, uid: int | None) -> None:
-        """Hold a conversation from the accepted socket to its end."""
-        conversation = client.conversation
-        try:
-            if await self._connect(client, sock):
-                await conversation.converse()
-        except Exception:
-            logger.exception("! a conversation failed")
-        finally:
-            del self._clients[client.number]
-            self._admission.release(uid)
-            for callback in self._on_gone:
-                callback()
+    def _part_from(self, task: asyncio.Task[None]) -> None:
+        """Forget a client whose conversation has ended."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("! a conversation failed", exc_info=error)
+        self._admission.release(self._clients.pop(task).uid)
+        for callback in self._on_gone:
+            callback()
 
-    async def _connect(self, client: Client, sock: socket.socket) -> bool:
+    async def _connect(self, endpoint: Endpoint, conversation: Conversation, sock: socket.socket) -> bool:
         """Make a transport of the socket; tell whether that worked."""
-        endpoint = client.endpoint
-        connection = client.conversation.connection
-        handler = client.conversation.handler
+        connection = conversation.connection
+        handler = conversation.handler
         timeout = None if endpoint.ssl_context is None else self._limits.handshake_timeout
         try:
             await self._loop.connect_accepted_socket(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -69,6 +70,13 @@ class Transport(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
 
+def served(connection: Connection, size: int) -> None:
+    """Count bytes as served, like an exchange does."""
+    connection.queued -= size
+    if connection.charged:
+        connection.regulate()
+
+
 class Receiver:
     """Takes events, and counts what it takes like a conversation does."""
 
@@ -84,6 +92,12 @@ class Receiver:
             self.connection.queued += self.connection.codec.event_size
             if event.cmd == self.hold_at:
                 self.connection.hold()
+
+    def on_requests(self, requests: list[Request]) -> int:
+        taken = list(takewhile(lambda event: event.cmd != self.hold_at, requests))
+        self.told += taken
+        self.connection.queued += self.connection.codec.event_size * len(taken)
+        return len(taken)
 
     def on_end_of_input(self) -> None:
         self.told.append("end")
@@ -207,7 +221,7 @@ async def test_reading_pauses_over_the_bound_and_goes_on_below_it(setups: Any) -
     assert not setup.transport.reading
     assert setup.budget.used >= 4 * UNIT
     while not setup.transport.reading:
-        setup.connection.release_input(40_000)
+        served(setup.connection, 40_000)
     assert setup.connection.queued < 300_000
     setup.connection.connection_lost(None)
     assert setup.budget.used == 0
@@ -217,7 +231,7 @@ async def test_an_unfinished_line_counts_too(setups: Any) -> None:
     setup = setups(Limits(max_queued_per_connection=100_000, max_line=100_000))
     setup.connection.data_received(lines(2, 40_000) + b"x" * 30_000)
     assert not setup.transport.reading
-    setup.connection.release_input(40_000)
+    served(setup.connection, 40_000)
     assert setup.transport.reading  # else the line would never be finished
     setup.connection.connection_lost(None)
 
@@ -231,7 +245,7 @@ async def test_the_server_s_budget_holds_up_those_who_use_it(setups: Any) -> Non
     assert budget.exhausted
     assert not second.transport.reading
     assert modest.transport.reading
-    greedy.connection.release_input(greedy.connection.queued)
+    served(greedy.connection, greedy.connection.queued)
     assert second.transport.reading
     for setup in (greedy, second, modest):
         setup.connection.connection_lost(None)
@@ -299,7 +313,7 @@ async def test_a_hang_up_while_paused_keeps_what_is_still_to_be_read(setups: Any
     await until(lambda: setup.connection.gone)
     assert not setup.connection.lost
     assert not setup.transport.aborted
-    setup.connection.release_input(setup.connection.queued)
+    served(setup.connection, setup.connection.queued)
     assert setup.transport.reading
     setup.connection.connection_lost(None)
     assert setup.receiver.told.count("vanished") == 1

@@ -96,13 +96,14 @@ async def test_a_defect_in_a_conversation_is_logged_and_ends_only_it(
         client = await served.connect()
         reception: Any = served.server._reception
 
-        async def fail() -> None:
+        def fail(conversation: Any) -> bool:
             raise RuntimeError("a defect")
 
         await client.ask("ping")
         [entry] = reception.clients
-        monkeypatch.setattr(type(entry.conversation), "_serve_in_order", lambda self: fail())
+        monkeypatch.setattr(type(entry.conversation), "_is_over", fail)
         other = await served.connect()
+        other.half_close()
         with caplog.at_level(logging.ERROR):
             assert await other.at_end()
         await until(lambda: "a conversation failed" in caplog.text)

@@ -11,21 +11,23 @@ after it has been delivered; any other one goes on to whoever cancelled the task
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from ctld.commands.context import NO_SINK, Context, Sink
+from ctld.commands.context import NO_SINK, Authorize, Context, Sink
 from ctld.commands.journal import Journal
 from ctld.commands.operation import Operation
+from ctld.commands.options import Decoded
 from ctld.commands.outcome import failure_of, internal_error
 from ctld.commands.permission import denial, require_role
 from ctld.commands.registry import Command
 from ctld.commands.runtime import Runtime
 from ctld.commands.settling import settle
+from ctld.commands.streaming import collect, send_items
 from ctld.errors import (
     BadRequest,
     Cancelled,
@@ -33,15 +35,14 @@ from ctld.errors import (
     DeadlineExceeded,
     Denied,
     ShuttingDown,
-    TooLarge,
     UnknownCommand,
 )
 from ctld.locks import current_locks
 from ctld.ownership import current_owner
 from ctld.peer import Peer
+from ctld.policy import ROLES, at_least
 from ctld.sessions.current import current_sessions
-from ctld.wire.jsontext import encode
-from ctld.wire.messages import Failure, Item, Reply, as_mapping
+from ctld.wire.messages import NO_OPTIONS, Failure, Options, Reply, as_mapping
 
 __all__ = ["Dispatcher"]
 
@@ -52,10 +53,6 @@ _MAX_NAME_SHOWN: Final = 200
 
 # Of a command that ended with its task, or let somebody else's cancellation through.
 _CANCELLED: Final = Cancelled("the command was cancelled")
-
-
-# A stream that nobody is slow to read must not keep the loop from everybody else for longer.
-_ITEMS_PER_TURN: Final = 256
 
 
 class _Arguments(Protocol):
@@ -74,6 +71,24 @@ class _Bound(msgspec.Struct, frozen=True):
         return function(context, *self.args, **self.opts)
 
 
+class _Route(msgspec.Struct, frozen=True):
+    """What is known of a command before anybody asks for it.
+
+    Attributes:
+        command: The command.
+        decode: Makes its options of what came.
+        nothing: Its options where nothing came; None: that has to be looked at each time.
+        followed: Whether events or the history have it.
+        endless: Whether its stream never ends by itself.
+    """
+
+    command: Command
+    decode: Callable[[Options], Decoded]
+    nothing: Decoded | None
+    followed: bool
+    endless: bool
+
+
 class Dispatcher:
     """Runs the commands of one socket.
 
@@ -88,8 +103,15 @@ class Dispatcher:
         self.session_names = frozenset(name for name, command in commands.items() if command.session)
         self._by_function = {command.function: command for command in commands.values()}
         self._journal = Journal(runtime)
-        self._followed = frozenset(command for command in commands.values() if self._journal.follows(command))
+        self._locks = runtime.locks
         self._locks_in_use = runtime.locks.in_use
+        self._wrapped = frozenset(command for command in commands.values() if command.hooks or command.streams)
+        routes = {command: self._route(command) for command in commands.values()}
+        # A role and a name lead to the command in one look; who finds none there is told why.
+        self._open_to = {
+            role: {name: routes[command] for name, command in commands.items() if at_least(role, command.role)}
+            for role in ROLES
+        }
 
     async def run(
         self,
@@ -116,37 +138,53 @@ class Dispatcher:
         Returns:
             The final message; never raises for what the command or the caller did.
         """
+        if sink.authorize is not None:
+            refusal = await self._ask(sink.authorize, peer, name, options, sink, streamed=stream or detach)
+            if refusal is not None:
+                return refusal
+        return await self.start(peer, name, options, sink, stream, detach, deadline)
+
+    def start(
+        self,
+        peer: Peer,
+        name: str,
+        options: Options,
+        sink: Sink,
+        stream: bool,
+        detach: bool,
+        deadline: float | None,
+    ) -> Coroutine[Any, Any, Reply | Failure]:
+        """Begin to run a command at once, and return what goes on with it: `run()`, where the handler is not asked."""
+        runtime = self.runtime
         try:
-            command = self._admit(peer, name, streamed=stream or detach)
-            if sink.authorize is not None:
-                await sink.authorize(command, as_mapping(options))
-            decoded = command.options.decode(options)
+            route = self._open_to[peer.role].get(name)
+            if route is None or route.endless or runtime.stopping:
+                route = self._admit(peer, name, streamed=stream or detach)
+            decoded = route.nothing if options is NO_OPTIONS else None
+            if decoded is None:
+                decoded = route.decode(options)
         except CommandFailed as exc:
-            if isinstance(exc, Denied):
-                self._journal.denied(peer, self.commands[name], options, sink, exc)
-            return failure_of(exc)
-        except Exception as exc:  # noqa: BLE001 - one of the two boundaries: a handler's authorize() may have any defect
-            return failure_of(internal_error(logger, f"authorizing {name[:_MAX_NAME_SHOWN]!r}", exc))
-        operation = self.runtime.operations.start(command.name, peer, command.role)
-        cli = decoded.cli
-        if cli or command in self._followed:
-            self._journal.begin(operation, command, options, cli, sink)
-        if decoded.manipulation_lock is not None:
-            operation.manipulation_lock = decoded.manipulation_lock
+            return _answered(self._refused(exc, peer, name, options, sink))
+        command = route.command
+        operation = runtime.operations.start(command.name, peer, command.role)
+        values = decoded.values
+        if route.followed or values.cli is not None:
+            self._journal.begin(operation, command, options, decoded.cli, sink)
+        if values.manipulation_lock is not None:
+            operation.manipulation_lock = values.manipulation_lock
         if detach:
             self._start(operation, command, decoded, deadline)
-            return Reply({"operation": operation.id})
+            return _answered(Reply({"operation": operation.id}))
         operation.task = sink.task or asyncio.current_task()
         operation.sink = sink
         operation.on_disconnect = command.on_disconnect
+        wants_progress = values.progress is not False
+        session = decoded.session if command.session else None
         context: Context[Any] = Context(
-            self, self.runtime, command, operation, peer, sink, deadline=deadline, wants_progress=decoded.wants_progress
+            runtime.app, command, operation, peer, self, runtime, sink, None, deadline, wants_progress, session
         )
-        if command.session:
-            context.session_options = decoded.session
         sink.begun(operation)
-        error = await self._execute(context, decoded, stream)
-        return Reply(operation.result) if error is None else failure_of(error)
+        return self._execute(context, decoded, stream)
 
     def find(self, name: str) -> Command:
         """Return the command of that name.
@@ -165,15 +203,16 @@ class Dispatcher:
         """Run a command as a part of another one; see `Context.call()`."""
         command, arguments = self._bind(target, args, opts)
         nested: Context[Any] = Context(
-            self,
-            self.runtime,
+            self.runtime.app,
             command,
             context.operation,
             context.peer,
+            self,
+            self.runtime,
             context._sink,  # noqa: SLF001 - the dispatcher makes contexts, it may look into them
-            parent=context,
-            deadline=context.deadline,
-            wants_progress=context._wants_progress,  # noqa: SLF001 - see above
+            context,
+            context.deadline,
+            context._wants_progress,  # noqa: SLF001 - see above
         )
         return await self._invoke(nested, arguments, stream=False)
 
@@ -199,13 +238,36 @@ class Dispatcher:
         if self.runtime.stopping:
             raise ShuttingDown("the daemon is shutting down")
         operation = self.runtime.operations.start(command.name, peer, command.role)
-        if command in self._followed:
+        if self._journal.follows(command):
             self._journal.begin(operation, command, command.options.bind(args, opts), "", sink)
         self._start(operation, command, arguments, None)
         return operation
 
-    def _admit(self, peer: Peer, name: str, *, streamed: bool) -> Command:
-        """Return the command that a peer may run now.
+    def _route(self, command: Command) -> _Route:
+        options = command.options
+        return _Route(command, options.decode, options.nothing, self._journal.follows(command), command.endless)
+
+    async def _ask(
+        self, authorize: Authorize, peer: Peer, name: str, options: Options, sink: Sink, *, streamed: bool
+    ) -> Failure | None:
+        """Ask the handler whether a peer may run a command that its role lets it run."""
+        try:
+            route = self._admit(peer, name, streamed=streamed)
+            await authorize(route.command, as_mapping(options))
+        except CommandFailed as exc:
+            return self._refused(exc, peer, name, options, sink)
+        except Exception as exc:  # noqa: BLE001 - one of the two boundaries: a handler's authorize() may have any defect
+            return failure_of(internal_error(logger, f"authorizing {name[:_MAX_NAME_SHOWN]!r}", exc))
+        return None
+
+    def _refused(self, error: CommandFailed, peer: Peer, name: str, options: Options, sink: Sink) -> Failure:
+        """Return the answer to somebody who may not, or not so; a denial is kept in mind."""
+        if isinstance(error, Denied):
+            self._journal.denied(peer, self.commands[name], options, sink, error)
+        return failure_of(error)
+
+    def _admit(self, peer: Peer, name: str, *, streamed: bool) -> _Route:
+        """Return the way to the command that a peer may run now.
 
         Raises:
             CommandFailed: There is none, or not for this peer, not now, or not so.
@@ -217,7 +279,7 @@ class Dispatcher:
             raise ShuttingDown("the daemon is shutting down")
         if command.endless and not streamed:
             raise BadRequest(f'{name} never ends by itself: ask for it with "stream": true')
-        return command
+        return self._open_to[peer.role][name]
 
     def _bind(
         self, target: str | Callable[..., Any], args: tuple[Any, ...], opts: dict[str, Any]
@@ -240,7 +302,7 @@ class Dispatcher:
         """Run a command in a task of its own."""
         operation.detached = True
         context: Context[Any] = Context(
-            self, self.runtime, command, operation, operation.peer, NO_SINK, deadline=deadline
+            self.runtime.app, command, operation, operation.peer, self, self.runtime, NO_SINK, None, deadline
         )
         surroundings = copy_context()
         surroundings.run(current_sessions.set, self.runtime.sessions)
@@ -252,25 +314,25 @@ class Dispatcher:
         # A task that is cancelled before its first step does not even run its `finally`.
         operation.task.add_done_callback(operation.abandon)
 
-    async def _execute(self, context: Context[Any], arguments: _Arguments, stream: bool) -> CommandFailed | None:
+    async def _execute(self, context: Context[Any], arguments: _Arguments, stream: bool) -> Reply | Failure:
         """Run a command to its end, whatever that is, and note it in the operation."""
         operation = context.operation
+        command = context.command
+        task = operation.task
         timer = None
         if context.deadline is not None:
-            timer = asyncio.get_running_loop().call_at(
-                context.deadline, operation.interrupt, DeadlineExceeded(f"{operation.command} took too long")
-            )
+            late = DeadlineExceeded(f"{operation.command} took too long")
+            timer = asyncio.get_running_loop().call_at(context.deadline, operation.interrupt, late)
         token = current_owner.set(operation)
-        locks = self.runtime.locks
+        locks = self._locks
         locks_token = None if current_locks.get() is locks else current_locks.set(locks)
-        task = operation.task
         result: Any = None
         error: CommandFailed | None = _CANCELLED
         try:
-            if context.command.hooks or context.command.streams:
+            if command in self._wrapped:
                 result = await self._invoke(context, arguments, stream)
             else:
-                result = await arguments.call(context.command.function, context)
+                result = await arguments.call(command.function, context)
             error = None
         except CommandFailed as exc:
             error = exc
@@ -297,7 +359,7 @@ class Dispatcher:
                 logger.warning("! %s has ended and holds locks: %s", operation.command, [key[1:] for key in left])
         if task is not None and (operation.cancel_sent or task.cancelling()):
             await settle(task, interrupted=operation.cancel_sent)
-        return error
+        return Reply(result) if error is None else failure_of(error)
 
     async def _invoke(self, context: Context[Any], arguments: _Arguments, stream: bool) -> Any:
         """Run a command's function inside of its hooks."""
@@ -308,9 +370,14 @@ class Dispatcher:
             if not context.command.streams:
                 return await called
             if stream:
-                return await _send_items(context, called)
-            return await _collect(called, self.runtime.limits.max_line)
+                return await send_items(called, context._sink.send_item)  # noqa: SLF001 - this is the dispatcher's half of a context
+            return await collect(called, self.runtime.limits.max_line)
         return None  # a hook has swallowed the error of its command
+
+
+async def _answered(outcome: Reply | Failure) -> Reply | Failure:
+    """Be awaited in the place of a run that is over already."""
+    return outcome
 
 
 def _only_failure(exception: BaseException) -> CommandFailed | None:
@@ -324,55 +391,3 @@ def _only_failure(exception: BaseException) -> CommandFailed | None:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first if isinstance(first, CommandFailed) else None
-
-
-async def _send_items(context: Context[Any], generator: AsyncGenerator[Any, Any]) -> None:
-    """Send each item as it comes."""
-    send = context._sink.send_item  # noqa: SLF001 - this is the dispatcher's half of a context
-    await _drive(generator, lambda item: send(Item(item)))
-
-
-async def _collect(generator: AsyncGenerator[Any, Any], max_size: int) -> list[Any]:
-    """Return all items of a stream that nobody asked to stream (N4).
-
-    Raises:
-        TooLarge: As JSON they exceed `max_size` bytes.
-    """
-    items = []
-    size = 2
-
-    async def keep(item: Any) -> None:
-        nonlocal size
-        size += len(encode(item)) + 1
-        if size > max_size:
-            raise TooLarge(f'the result exceeds {max_size} bytes: ask for it with "stream": true')
-        items.append(item)
-
-    await _drive(generator, keep)
-    return items
-
-
-async def _drive(generator: AsyncGenerator[Any, Any], take: Callable[[Any], Awaitable[None]]) -> None:
-    """Have each item of a stream taken before the next one is made.
-
-    A cancellation that strikes while an item waits for the client is thrown into the
-    generator: closing it from outside would break a timeout around its `yield` (PEP 789).
-    """
-    advance = generator.__anext__()
-    count = 0
-    try:
-        while True:
-            item = await advance
-            count += 1
-            try:
-                await take(item)
-                if count % _ITEMS_PER_TURN == 0:
-                    await asyncio.sleep(0)
-            except asyncio.CancelledError as exc:
-                advance = generator.athrow(exc)
-            else:
-                advance = generator.__anext__()
-    except StopAsyncIteration:
-        return
-    finally:
-        await generator.aclose()

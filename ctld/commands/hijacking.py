@@ -47,12 +47,12 @@ class SessionSink(Protocol):
 class SessionMethods:
     """The methods of a context that take its client's connection."""
 
-    __slots__ = ("_session_options",)
-
-    _sink: "Sink"
-    parent: "Context[Any] | None"
+    __slots__ = ()
 
     if TYPE_CHECKING:
+        _sink: "Sink"
+        _session_options: Mapping[str, Any] | None  # the context has the fields
+        parent: "Context[Any] | None"
 
         @property
         def runtime(self) -> "Runtime":
@@ -62,14 +62,10 @@ class SessionMethods:
     @property
     def session_options(self) -> Mapping[str, Any]:
         """What the client wants of a session, as far as it said so among its options."""
-        own: Mapping[str, Any] | None = getattr(self, "_session_options", None)
+        own = self._session_options
         if own is None:
             return {} if self.parent is None else self.parent.session_options
         return own
-
-    @session_options.setter
-    def session_options(self, options: Mapping[str, Any]) -> None:
-        self._session_options = options
 
     @property
     def wanted(self) -> SessionOptions:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, Literal
 
+import msgspec
 from typing_extensions import TypeVar
 
 from ctld.errors import Cancelled, CommandFailed, NotFound
@@ -31,7 +32,8 @@ State = Literal["running", "done", "failed", "cancelled"]
 _CANCELLED_CODES: Final = frozenset({"cancelled", "deadline", "shutting-down"})
 
 
-class Operation(Generic[T]):
+# A Struct, because one is made for every request: an `__init__` in Python would take three times as long.
+class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
     """One run of a command, as seen from outside of it.
 
     Attributes:
@@ -51,37 +53,36 @@ class Operation(Generic[T]):
         on_stop: Called when the command should end soon.
         on_finished: Called when it has ended, after its state is set.
         cancel_sent: Whether the task has been told of an interruption.
+        result: What it returned, once it has.
+        error: Why it failed, once it has.
+        interruption: Why somebody wants it to end, if somebody does.
     """
 
-    # One is made for every request, and few of them ever change any of this: defaults of the
-    # class cost nothing there.
+    _table: "OperationTable"
+    number: int
+    command: str
+    peer: Peer
+    role: Role
+    started: float
+    cli: str = ""
     state: State = "running"
-    detached = False
-    on_disconnect = "continue"
     task: asyncio.Task[Any] | None = None
     sink: Any = None
-    seq = 0
+    detached: bool = False
+    on_disconnect: str = "continue"
     manipulation_lock: object = None
-    on_stop: Callable[[], None] | None = None
+    cancel_sent: bool = False
+    result: Any = None
+    error: CommandFailed | None = None
+    interruption: CommandFailed | None = None
     on_finished: Callable[[], None] | None = None
-    cancel_sent = False
+    seq: int = 0
     _updates: deque[Progress] | None = None
     _changed: asyncio.Event | None = None
-    _result: Any = None
-    _error: CommandFailed | None = None
-    _interruption: CommandFailed | None = None
-    _shields = 0
-    _stop_requested = False
+    _shields: int = 0
+    on_stop: Callable[[], None] | None = None
+    _stop_requested: bool = False
     _stop_event: asyncio.Event | None = None
-
-    def __init__(self, table: "OperationTable", number: int, command: str, peer: Peer, role: Role, cli: str) -> None:
-        self.number = number
-        self.command = command
-        self.peer = peer
-        self.role: Role = role
-        self.cli = cli
-        self.started = time.monotonic()
-        self._table = table
 
     @property
     def id(self) -> str:
@@ -113,30 +114,15 @@ class Operation(Generic[T]):
         """Whether it has ended."""
         return self.state != "running"
 
-    @property
-    def error(self) -> CommandFailed | None:
-        """Why it failed, once it has."""
-        return self._error
-
-    @property
-    def result(self) -> Any:
-        """What it returned, once it has."""
-        return self._result
-
-    @property
-    def interruption(self) -> CommandFailed | None:
-        """Why somebody wants it to end, if somebody does."""
-        return self._interruption
-
     def cancel(self) -> None:
         """Ask it to end; it ends as `cancelled`, or with its result if that comes first."""
         self.interrupt(Cancelled(f"{self.command} was cancelled"))
 
     def interrupt(self, reason: CommandFailed) -> None:
         """Cancel what it awaits, so that it ends with this reason; the first reason stands."""
-        if self.finished or self._interruption is not None:
+        if self.finished or self.interruption is not None:
             return
-        self._interruption = reason
+        self.interruption = reason
         if not self._shields:
             self._cancel_task()
 
@@ -165,7 +151,7 @@ class Operation(Generic[T]):
             yield
         finally:
             self._shields -= 1
-            if self._interruption is not None and not self._shields:
+            if self.interruption is not None and not self._shields:
                 self._cancel_task()
 
     def note(self, update: Progress) -> None:
@@ -178,23 +164,28 @@ class Operation(Generic[T]):
 
     def finish(self, result: Any, error: CommandFailed | None) -> None:
         """Note how it ended, and tell everybody who waits."""
-        self._result = result
-        self._error = error
+        self.result = result
+        self.error = error
         if error is None:
             self.state = "done"
         else:
             self.state = "cancelled" if error.code in _CANCELLED_CODES else "failed"
         self.task = None
-        self._table.ended(self)
+        self.sink = None  # it may know of the operation: a circle would have to wait for the collector
+        table = self._table
+        table._running.pop(self.number, None)  # noqa: SLF001 - the two classes are one piece of machinery
+        if self.detached:
+            table._keep(self)  # noqa: SLF001 - see above
         if self.on_finished is not None:
-            self.on_finished()
+            on_finished, self.on_finished = self.on_finished, None
+            on_finished()
         if self._changed is not None:
             self._changed.set()
 
     def abandon(self, task: "asyncio.Task[Any]") -> None:
         """Note that its task is over, if it ended before it began."""
         if not self.finished:
-            self.finish(None, self._interruption or Cancelled(f"{self.command} was cancelled before it began"))
+            self.finish(None, self.interruption or Cancelled(f"{self.command} was cancelled before it began"))
 
     async def wait(self) -> T:
         """Return its result once it has ended.
@@ -205,9 +196,9 @@ class Operation(Generic[T]):
         """
         while not self.finished:
             await self._change()
-        if self._error is not None:
-            raise self._error
-        result: T = self._result
+        if self.error is not None:
+            raise self.error
+        result: T = self.result
         return result
 
     async def updates(self, since: int = 0) -> AsyncIterator[Progress]:
@@ -263,16 +254,14 @@ class OperationTable:
     def start(self, command: str, peer: Peer, role: Role = "admin", cli: str = "") -> Operation[Any]:
         """Make the entry of a command that begins."""
         self.started = number = self.started + 1
-        operation: Operation[Any]
-        operation = self._running[number] = Operation(self, number, command, peer, role, cli)
+        operation: Operation[Any] = Operation(self, number, command, peer, role, time.monotonic(), cli)
+        self._running[number] = operation
         return operation
 
-    def ended(self, operation: Operation[Any]) -> None:
-        """Take an entry out; keep it for a while if it ran on its own."""
-        self._running.pop(operation.number, None)
-        if operation.detached:
-            self._ended[operation.number] = (time.monotonic(), operation)
-            self._forget()
+    def _keep(self, operation: Operation[Any]) -> None:
+        """Keep an entry that has ended for a while."""
+        self._ended[operation.number] = (time.monotonic(), operation)
+        self._forget()
 
     def find(self, operation_id: str) -> Operation[Any]:
         """Return the operation of that id.

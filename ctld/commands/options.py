@@ -12,14 +12,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
 
 import msgspec
 
 from ctld.errors import BadSyntax, InvalidOptions, LocalProtocolError, RegistrationError
 from ctld.secret import SECRET_SCHEMA, Secret, dec_hook, has_secrets
 from ctld.wire.jsontext import encode
-from ctld.wire.messages import NO_OPTIONS
 
 __all__ = ["RESERVED", "SESSION_OPTIONS", "Decoded", "Option", "OptionSet", "json_schema"]
 
@@ -31,6 +30,9 @@ RESERVED: Final = ("cli", "progress", "manipulation_lock")
 
 SESSION_OPTIONS: Final = ("io", "tty", "rows", "cols", "env", "cwd", "on_disconnect")
 """What a session command accepts among its options, where it does not use the name itself (N4)."""
+
+
+_decode_mapping: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Option:
@@ -65,6 +67,7 @@ class OptionSet:
     Attributes:
         schema: The JSON Schema of the options.
         has_secrets: Whether there are secrets among them.
+        nothing: What no options at all decode to, where that is always the same.
 
     Raises:
         RegistrationError: A parameter cannot be an option.
@@ -103,10 +106,7 @@ class OptionSet:
         except (TypeError, ValueError, NameError) as exc:
             reason = str(exc).splitlines()[-1]  # msgspec first tells what its own users could do
             raise RegistrationError(f"an option has a type that JSON cannot carry: {reason}") from exc
-        self._arguments: Callable[[Any], tuple[Any, ...]] = _getter(
-            [p.name for p in declared if p.kind is p.POSITIONAL_OR_KEYWORD]
-        )
-        self._keywords = [p.name for p in declared if p.kind is p.KEYWORD_ONLY]
+        self.call = _caller(declared, open_ended=self._open)
         self._wire_names = {name: msgspec_field.name or name for name, _, msgspec_field in fields}
         self._accepted = frozenset(accepted)
         self._known = frozenset(self._wire_names.values()) | self._accepted
@@ -116,7 +116,7 @@ class OptionSet:
         self._names = names
         # Shared by all calls without options, unless one is required or a call could change it.
         shared = not any(_is_empty_or_mutable(p.default) for p in declared)
-        self._nothing = Decoded(self, self._struct()) if shared else None
+        self.nothing = Decoded(self, self._struct()) if shared else None
 
     def decode(self, options: msgspec.Raw | Mapping[str, Any]) -> "Decoded":
         """Return the options as typed values.
@@ -125,15 +125,11 @@ class OptionSet:
             InvalidOptions: One is unknown, missing or of the wrong type.
             BadSyntax: They are no JSON after all.
         """
-        if options is NO_OPTIONS and self._nothing is not None:
-            return self._nothing
         if self._open:
             return self._decode_open(options)
         try:
             if isinstance(options, msgspec.Raw):
                 return Decoded(self, self._decoder.decode(options))
-            if not options and self._nothing is not None:
-                return self._nothing
             return Decoded(self, self._convert(options))
         except msgspec.ValidationError as exc:
             raise self._invalid(exc) from exc
@@ -176,7 +172,7 @@ class OptionSet:
 
     def _decode_open(self, options: msgspec.Raw | Mapping[str, Any]) -> "Decoded":
         try:
-            given = msgspec.json.decode(options, type=dict[str, Any]) if isinstance(options, msgspec.Raw) else options
+            given = _decode_mapping(options) if isinstance(options, msgspec.Raw) else options
             known = {key: value for key, value in given.items() if key in self._known}
             rest = {key: value for key, value in given.items() if key not in self._known}
             if not self._impossible.isdisjoint(rest):
@@ -189,24 +185,21 @@ class OptionSet:
             raise BadSyntax("syntax error, expected a valid JSON") from exc
 
 
-class Decoded:
-    """The options of one request, typed."""
+class Decoded(msgspec.Struct, frozen=True, gc=False):
+    """The options of one request, typed.
 
-    __slots__ = ("_rest", "_set", "values")
+    Attributes:
+        values: The declared ones, and those that every command accepts.
+        rest: The others, of a command that takes any.
+    """
 
-    def __init__(self, option_set: OptionSet, values: Any, rest: Mapping[str, Any] | None = None) -> None:
-        self._set = option_set
-        self._rest = rest
-        self.values = values
+    _set: OptionSet
+    values: Any
+    rest: Mapping[str, Any] | None = None
 
     def call(self, function: Callable[..., Any], context: object) -> Any:
         """Call a command's function with its context and these options."""
-        option_set = self._set
-        arguments = option_set._arguments(self.values)  # noqa: SLF001 - the two classes are one piece of machinery
-        if self._rest is None and not option_set._keywords:  # noqa: SLF001 - see above
-            return function(context, *arguments)
-        keywords = {name: getattr(self.values, name) for name in option_set._keywords}  # noqa: SLF001 - see above
-        return function(context, *arguments, **keywords, **(self._rest or {}))
+        return self._set.call(function, context, self.values, self.rest)
 
     @property
     def cli(self) -> str:
@@ -226,7 +219,7 @@ class Decoded:
     @property
     def session(self) -> dict[str, Any]:
         """The session options that came among the options of a session command."""
-        given = {name: getattr(self.values, field) for name, field in self._set._session.items()}  # noqa: SLF001 - see above
+        given = {name: getattr(self.values, field) for name, field in self._set._session.items()}  # noqa: SLF001 - the two classes are one piece of machinery
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -243,13 +236,27 @@ def json_schema(annotation: Any) -> dict[str, Any]:
     return schema | ({"$defs": components} if components else {})
 
 
-def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+_Caller: TypeAlias = Callable[[Callable[..., Any], object, Any, Mapping[str, Any] | None], Any]
+
+
+def _caller(declared: list[inspect.Parameter], *, open_ended: bool) -> _Caller:
+    """Return what calls a function with its context, and the options that a Struct and a mapping hold."""
+    names = [p.name for p in declared if p.kind is p.POSITIONAL_OR_KEYWORD]
+    keywords = [p.name for p in declared if p.kind is p.KEYWORD_ONLY]
+    if keywords or open_ended:
+
+        def call(function: Callable[..., Any], context: object, values: Any, rest: Mapping[str, Any] | None) -> Any:
+            arguments = [getattr(values, name) for name in names]
+            named = {name: getattr(values, name) for name in keywords}
+            return function(context, *arguments, **named, **(rest or {}))
+
+        return call
     if not names:
-        return lambda _: ()
+        return lambda function, context, _values, _rest: function(context)
+    get = attrgetter(*names)
     if len(names) == 1:
-        get = attrgetter(names[0])
-        return lambda values: (get(values),)
-    return attrgetter(*names)
+        return lambda function, context, values, _rest: function(context, get(values))
+    return lambda function, context, values, _rest: function(context, *get(values))
 
 
 def _field(parameter: inspect.Parameter, hint: Any) -> tuple[str, Any, Any]:

@@ -39,13 +39,10 @@ class RecordingContext(Context[A_co]):
         stop_requested: Whether the command asked the server to stop.
     """
 
-    __slots__ = ("_recorder",)
-
-    def __init__(
-        self, dispatcher: Dispatcher, runtime: Runtime, command: Command, operation: Operation[Any], peer: Peer
-    ) -> None:
-        self._recorder = _Recorder()
-        super().__init__(dispatcher, runtime, command, operation, peer, self._recorder)
+    @property
+    def _recorder(self) -> "_Recorder":
+        assert isinstance(self._sink, _Recorder)
+        return self._sink
 
     @property
     def updates(self) -> list[Progress]:
@@ -98,9 +95,8 @@ def context(
     runtime = Runtime(app=app, server=_NoServer(events), policy=Policy(), events=events, locks=locks)
     runtime.operations.boot = secrets.token_hex(4)  # two contexts of one moment are not the same owner of locks
     operation = runtime.operations.start(_COMMAND.name, peer)
-    return RecordingContext(
-        Dispatcher(registry.resolve(builtin_commands()), runtime), runtime, _COMMAND, operation, peer
-    )
+    dispatcher = Dispatcher(registry.resolve(builtin_commands()), runtime)
+    return RecordingContext(app, _COMMAND, operation, peer, dispatcher, runtime, _Recorder())
 
 
 async def _called_directly(ctx: Context) -> None:

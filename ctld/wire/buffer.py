@@ -2,6 +2,7 @@
 
 Linear in what arrives, whatever the sizes of the pieces: the search for a terminator goes
 on where it stopped, and consumed bytes are dropped once per read, not once per element.
+What arrives in one piece and is taken whole is never copied.
 """
 
 __all__ = ["ReceiveBuffer"]
@@ -17,7 +18,7 @@ class ReceiveBuffer:
     __slots__ = ("_data", "_scanned", "_sought", "_start")
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data: bytes | bytearray = b""
         self._start = 0
         self._scanned = 0
         self._sought = b"\n"
@@ -27,17 +28,23 @@ class ReceiveBuffer:
 
     def feed(self, data: bytes) -> None:
         """Append what arrived."""
+        held = self._data
+        if not held:
+            self._data = bytes(data)
+            return
+        if not isinstance(held, bytearray):
+            self._data = bytearray(held)
         if self._start:
-            del self._data[: self._start]
+            del self._data[: self._start]  # type: ignore[union-attr]  # made a bytearray just now
             self._scanned -= self._start
             self._start = 0
         self._data += data
 
-    def take_line(self) -> bytearray | None:
+    def take_line(self) -> bytes | bytearray | None:
         r"""Return the next line without its `\n`, or None while it is incomplete."""
         return self.take_until(b"\n")
 
-    def take_until(self, terminator: bytes) -> bytearray | None:
+    def take_until(self, terminator: bytes) -> bytes | bytearray | None:
         """Return the bytes before the next terminator and drop both, or None while there is none."""
         data = self._data
         if terminator != self._sought:
@@ -51,15 +58,28 @@ class ReceiveBuffer:
         self._advance(end + len(terminator))
         return element
 
-    def whole_lines(self) -> bytearray:
-        """Return a copy of all complete lines, newlines included; they stay in the buffer."""
-        return self._data[self._start : self._data.rfind(b"\n", self._start) + 1]
+    def take_lines(self, limit: int) -> bytes:
+        r"""Return complete lines, newlines included, of at most `limit` bytes together; `b""` if there are none."""
+        data = self._data
+        start = self._start
+        end = data.rfind(b"\n", start, start + limit) + 1
+        if not end:
+            return b""
+        if end == len(data) and not start:  # as it arrived, most often
+            self._data = b""
+            self._scanned = 0
+            return bytes(data)
+        lines = bytes(data[start:end])
+        self._advance(end)
+        return lines
 
-    def drop(self, size: int) -> None:
-        """Drop the next `size` bytes, which the caller has seen."""
-        self._advance(self._start + size)
+    def put_back(self, data: bytes) -> None:
+        """Put bytes that were taken just now before those that are left."""
+        rest = self._data[self._start :]
+        self._data = data + rest
+        self._start = self._scanned = 0
 
-    def take_exactly(self, size: int) -> bytearray | None:
+    def take_exactly(self, size: int) -> bytes | bytearray | None:
         """Return the next `size` bytes, or None while there are fewer."""
         end = self._start + size
         if end > len(self._data):
@@ -95,6 +115,6 @@ class ReceiveBuffer:
 
     def _advance(self, position: int) -> None:
         if position == len(self._data):
-            self._data.clear()  # gives the memory back: an idle connection holds none
+            self._data = b""  # an idle connection holds nothing
             position = 0
         self._start = self._scanned = position

@@ -6,12 +6,13 @@ an event (`Invalid`), since it deserves an answer; `RemoteProtocolError` is only
 ends the connection, and nothing else is raised.
 """
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, Literal, Protocol, TypeAlias
 
-from ctld.wire.messages import Incoming, Outgoing, RequestId
+from ctld.wire.messages import Incoming, Outgoing, Request, RequestId
 
-__all__ = ["END_OF_INPUT", "NEED_DATA", "Codec", "Pause"]
+__all__ = ["END_OF_INPUT", "NEED_DATA", "BatchCodec", "Codec", "HandOut", "Pause"]
 
 
 class _Pause(Enum):
@@ -76,4 +77,25 @@ class Codec(Protocol):
 
     def trailing_data(self) -> bytes:
         """Return, and forget, the bytes that were received and not understood yet."""
+        ...
+
+
+HandOut: TypeAlias = Callable[[Callable[[list[Request]], int]], int | None]
+"""`BatchCodec.hand_out()`, which a codec may have or not."""
+
+
+class BatchCodec(Codec, Protocol):
+    """A codec of a wire on which many small requests arrive together, and that is quicker with all of them at once."""
+
+    def hand_out(self, take: Callable[[list[Request]], int]) -> int | None:
+        """Hand out the next requests together, if it is plain that they are such: without an id or a deadline.
+
+        Args:
+            take: Takes requests, in order, and returns how many; after one that may take over
+                the connection it takes no more, because what follows may be no request (N5).
+
+        Returns:
+            How many bytes are left to understand; None: it has handed out nothing, and
+            `next_event()` says what there is.
+        """
         ...

@@ -1,12 +1,13 @@
 """What the lines of the native dialect mean (native protocol, N1, N2, N4).
 
-Almost every line is an ordinary request, and those are decoded with as few looks at their
-bytes as possible: each look is for something that the decoder would pass over in silence.
-Whatever may be something else is read by `parse_line()`, which says exactly what is wrong.
+Almost every line is an ordinary request, and those that arrive together are decoded with as
+few looks at their bytes as possible: each look is for something that the decoder would pass
+over in silence.  Whatever may be something else is read by `parse_line()`, which says
+exactly what is wrong.
 """
 
 import sys
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
@@ -15,14 +16,11 @@ from ctld.wire.messages import NO_OPTIONS, Cancel, Incoming, Invalid, Options, R
 
 __all__ = [
     "MAX_ID_BYTES",
-    "MAX_LONE",
+    "MAX_PLAIN",
     "SYNTAX_MESSAGE",
-    "checked",
-    "is_ordinary",
     "is_request_id",
-    "lone_request",
-    "ordinary_requests",
     "parse_line",
+    "plain_requests",
 ]
 
 # An id is echoed in every message about its request; what is longer is data, not a name.
@@ -34,6 +32,7 @@ SYNTAX_MESSAGE: Final = "syntax error, expected a valid JSON"
 _BAD_ID: Final = f"id must be a 64-bit integer or a string of at most {MAX_ID_BYTES} bytes"
 _BAD_DEADLINE: Final = "deadline must be a number of seconds above 0"
 _OPENING_BRACE: Final = ord("{")
+_BACKSLASH: Final = ord("\\")
 
 
 class _Wish(msgspec.Struct, gc=False):
@@ -48,65 +47,41 @@ _decode_wish = msgspec.json.Decoder(_Wish).decode
 _decode_any = msgspec.json.Decoder().decode
 
 # A line this short cannot be nested too deeply: every level takes two of its bytes.
-MAX_LONE: Final = 2 * MAX_NESTING
+MAX_PLAIN: Final = 2 * MAX_NESTING
 
 
-def lone_request(data: bytes, limit: int) -> Request | None:
-    """Decode what may be just one ordinary request; None if it may be anything else.
-
-    Args:
-        data: What arrived.
-        limit: Longer ones are not looked at; at most `MAX_LONE`.
-    """
-    size = len(data)
-    if size > limit or data.find(b"\n") != size - 1 or not data.isascii() or b"cancel" in data or b"\\u" in data:
-        return None
-    try:
-        request = _decode_request(data)
-    except (RecursionError, msgspec.DecodeError):
-        return None
-    return request if request.options is NO_OPTIONS or _is_object(request.options) else None
-
-
-def ordinary_requests(chunk: bytearray, count: int) -> list[Request] | None:
-    """Decode lines in one call; None if one of them may be anything but an ordinary request.
+def plain_requests(chunk: bytes) -> list[Request] | None:
+    """Decode lines that are all ordinary requests without id or deadline; None if one may be anything else.
 
     Args:
-        chunk: Complete lines, with their newlines.
-        count: How many newlines there are.
+        chunk: Whole lines, with their newlines.
     """
-    if not is_ordinary(chunk, count):
+    # `find` of several bytes, and `in` of one, are the quick ways to look.
+    if chunk.find(b"cancel") >= 0 or (_BACKSLASH in chunk and chunk.find(b"\\u") >= 0):  # an escape may spell any key
         return None
+    size = len(chunk)
     try:
-        requests = [_decode_request(chunk)] if count == 1 else _decode_requests(chunk)
+        if not chunk.isascii():
+            chunk.decode()  # the options are not decoded here, but they must be UTF-8 too
+        if chunk.find(b"\n") == size - 1 <= MAX_PLAIN:
+            requests = [_decode_request(chunk)]
+        else:
+            lines = chunk.split(b"\n")
+            lines.pop()
+            if size > MAX_PLAIN and max(map(len, lines)) > MAX_PLAIN:
+                return None
+            requests = list(map(_decode_request, lines))
     except (ValueError, RecursionError, msgspec.DecodeError):
         return None
-    return requests if len(requests) == count else None
+    for request in requests:
+        if request.id is not None or request.deadline is not None:
+            return None
+        if request.options is not NO_OPTIONS and not _is_object(request.options):
+            return None
+    return requests
 
 
-def is_ordinary(chunk: bytearray, count: int) -> bool:
-    """Tell whether lines may be decoded as requests in one call, and nothing be overlooked by that.
-
-    Args:
-        chunk: Complete lines, with their newlines.
-        count: How many newlines there are.
-    """
-    return (
-        chunk.isascii()
-        and chunk.startswith(b"{")
-        and chunk.endswith(b"}\n")
-        # The decoder takes any white space between two values, and newlines within them.
-        and (count == 1 or chunk.count(b"}\n{") == count - 1)
-        # Each line has a brace of its own, so none can be nested more deeply than this.
-        and chunk.count(b"{") + chunk.count(b"[") - count < MAX_NESTING
-        # Options that are no object are skipped unseen, and so is what an escape may spell.
-        and chunk.count(b'"opts"') == chunk.count(b'"opts":{') + chunk.count(b'"opts": {')
-        and b"cancel" not in chunk
-        and b"\\u" not in chunk
-    )
-
-
-def checked(request: Request) -> Request | Invalid:
+def _checked(request: Request) -> Request | Invalid:
     """Look at what the decoder cannot check of a request (N2, N4)."""
     if request.id is not None and not is_request_id(request.id):
         return Invalid("bad-request", _BAD_ID)
@@ -131,7 +106,7 @@ def parse_line(text: bytes | bytearray) -> Incoming | None:
         request = _decode_request(text)
         if not _is_object(request.options):
             return _parse_unusual(text, deep)
-        return checked(request)
+        return _checked(request)
     except msgspec.ValidationError:
         return _parse_unusual(text, deep)
     except RecursionError:
@@ -235,4 +210,4 @@ def _kind(value: object) -> str:
 
 def _is_object(options: Options) -> bool:
     """Tell whether options that were decoded just now are an object: what is none is skipped unseen."""
-    return memoryview(cast("msgspec.Raw", options))[0] == _OPENING_BRACE
+    return memoryview(options)[0] == _OPENING_BRACE  # type: ignore[arg-type]  # what was decoded is Raw

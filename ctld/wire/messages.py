@@ -42,6 +42,9 @@ NO_OPTIONS: Final = msgspec.Raw(b"{}")
 """The options of a request that has none: always this very object."""
 
 
+_decode_mapping: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
 def as_mapping(options: msgspec.Raw | Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the options of a request as a mapping, decoded if they are JSON text.
 
@@ -51,7 +54,7 @@ def as_mapping(options: msgspec.Raw | Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(options, msgspec.Raw):
         return options
     try:
-        return msgspec.json.decode(options, type=dict[str, Any])
+        return _decode_mapping(options)
     except (msgspec.DecodeError, RecursionError) as exc:
         raise InvalidOptions(str(exc), path="$") from exc
 

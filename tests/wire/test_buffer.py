@@ -15,6 +15,8 @@ steps = st.one_of(
     st.tuples(st.just("exactly"), st.integers(0, 8)),
     st.tuples(st.just("skip"), st.sampled_from(TERMINATORS)),
     st.tuples(st.just("all"), st.none()),
+    st.tuples(st.just("lines"), st.integers(1, 20)),
+    st.tuples(st.just("back"), pieces),
 )
 
 
@@ -43,6 +45,14 @@ class Model:
         block, self.rest = self.rest[:size], self.rest[size:]
         return block
 
+    def lines(self, limit):
+        end = self.rest.rfind(b"\n", 0, limit) + 1
+        lines, self.rest = self.rest[:end], self.rest[end:]
+        return lines
+
+    def back(self, data):
+        self.rest = data + self.rest
+
     def all(self, _):
         rest, self.rest = self.rest, b""
         return rest
@@ -57,6 +67,10 @@ class Model:
 
 def act(buffer, step, argument):
     match step:
+        case "lines":
+            return buffer.take_lines(argument)
+        case "back":
+            return buffer.put_back(argument)
         case "feed":
             return buffer.feed(argument)
         case "line":
@@ -84,26 +98,53 @@ def test_it_does_what_the_model_does(program):
     assert buffer.take_all() == model.rest
 
 
-class Counting(bytearray):
-    """Counts the bytes that are looked at, and those that are moved."""
+class Work:
+    """How many bytes have been looked at, and how many moved."""
 
     looked_at = 0
     moved = 0
 
-    def find(self, sub, start=0):
-        end = super().find(sub, start)
-        self.looked_at += (len(self) if end < 0 else end + len(sub)) - start
-        return end
 
-    def __delitem__(self, where):
-        super().__delitem__(where)
-        self.moved += len(self)
+def counting(kind, work):
+    """Return a type of bytes that counts what is done with them."""
+
+    class Counting(kind):
+        def find(self, sub, start=0):
+            end = super().find(sub, start)
+            work.looked_at += (len(self) if end < 0 else end + len(sub)) - start
+            return end
+
+        def __delitem__(self, where):
+            super().__delitem__(where)
+            work.moved += len(self)
+
+    return Counting
+
+
+class CountingBuffer(ReceiveBuffer):
+    """Counts what it does with its bytes."""
+
+    def __init__(self):
+        self.work = Work()
+        self._kinds = {kind: counting(kind, self.work) for kind in (bytes, bytearray)}
+        super().__init__()
+
+    @property
+    def _data(self):
+        return self._held
+
+    @_data.setter
+    def _data(self, data):
+        kind = self._kinds[bytearray if isinstance(data, bytearray) else bytes]
+        if not isinstance(data, kind):
+            self.work.moved += len(data)
+            data = kind(data)
+        self._held = data
 
 
 def counting_buffer():
-    buffer = ReceiveBuffer()
-    buffer._data = Counting()
-    return buffer, buffer._data
+    buffer = CountingBuffer()
+    return buffer, buffer.work
 
 
 def take_all_lines(buffer):
@@ -160,7 +201,8 @@ def test_an_empty_buffer_gives_its_memory_back():
 
 def test_what_is_taken_is_a_copy():
     buffer = ReceiveBuffer()
-    buffer.feed(b"one\ntwo\n")
+    buffer.feed(b"one\n")
+    buffer.feed(b"two\n")
     line = buffer.take_line()
     buffer.feed(b"three")
     line += b"!"

@@ -296,6 +296,69 @@ def test_many_requests_at_once():
     assert codec.pending == 0
 
 
+class Taker:
+    """Takes requests, up to one that may take the connection."""
+
+    def __init__(self) -> None:
+        self.taken: list[Request] = []
+
+    def __call__(self, requests: list[Request]) -> int:
+        for count, request in enumerate(requests):
+            if request.cmd == "console":
+                return count
+            self.taken.append(request)
+        return len(requests)
+
+
+def test_plain_requests_are_handed_out_together():
+    codec, take = NativeCodec(), Taker()
+    codec.receive_data(b'{"cmd":"a"}\n{"cmd":"b","opts":{"n":1}}\n{"cm')
+    assert codec.hand_out(take) == 4
+    assert [request.cmd for request in take.taken] == ["a", "b"]
+    assert 10 < codec.event_size < 40
+    assert codec.hand_out(take) is None
+    assert codec.next_event() is NEED_DATA
+    codec.receive_data(b'd":"c"}\n')
+    assert codec.hand_out(take) == 0
+    assert take.taken[-1] == Request("c")
+    assert codec.hand_out(take) is None
+    assert codec.next_event() is NEED_DATA
+
+
+def test_n5_what_follows_a_request_that_may_take_the_connection_is_not_handed_out():
+    codec, take = NativeCodec(), Taker()
+    rest = b'{"cmd":"looks like a request"}\nand more'
+    codec.receive_data(b'{"cmd":"a"}\n{"cmd":"console"}\n' + rest)
+    assert codec.hand_out(take) == len(b'{"cmd":"console"}\n' + rest)
+    assert take.taken == [Request("a")]
+    assert codec.hand_out(take) is None
+    assert codec.next_event() == Request("console")
+    assert codec.trailing_data() == rest
+    assert codec.pending == 0
+
+
+@pytest.mark.parametrize("odd", [b'{"cmd":"x","id":1}', b'{"cancel":1}', b"not JSON", b"", b'{"cmd":"x","opts":[]}'])
+def test_one_odd_line_and_none_is_handed_out(odd):
+    codec, take = NativeCodec(), Taker()
+    codec.receive_data(b'{"cmd":"a"}\n' + odd + b'\n{"cmd":"b"}\n')
+    assert codec.hand_out(take) is None
+    assert take.taken == []
+    alone = each_alone([line for line in (b'{"cmd":"a"}', odd, b'{"cmd":"b"}') if line])
+    assert [codec.next_event() for _ in alone] == alone
+    assert codec.next_event() is NEED_DATA
+    codec.receive_data(b'{"cmd":"c"}\n')
+    assert codec.hand_out(take) == 0  # and from there on it is quick again
+
+
+def test_the_rest_of_a_line_that_is_too_long_is_not_handed_out():
+    codec, take = NativeCodec(max_line=20), Taker()
+    codec.receive_data(b'{"cmd":"' + b"x" * 20)
+    assert codec.next_event().code == "too-large"
+    codec.receive_data(b'"}\n{"cmd":"a"}\n')
+    assert codec.hand_out(take) is None
+    assert codec.next_event() == Request("a")
+
+
 def test_pending_sinks_as_requests_are_taken():
     codec = NativeCodec()
     codec.receive_data((USUAL + b"\n") * 100)

@@ -234,10 +234,10 @@ def _same(buffer: ReceiveBuffer, model: bytes, operation: int, size: int) -> byt
     if operation == 6:
         assert buffer.take_all() == model
         return b""
-    lines = buffer.whole_lines()
-    assert lines == model[: model.rfind(b"\n") + 1]
-    buffer.drop(len(lines))
-    return model[len(lines) :]
+    lines = buffer.take_lines(size)
+    assert lines == model[: model.rfind(b"\n", 0, size) + 1]
+    buffer.put_back(lines)
+    return model
 
 
 class _Console:
