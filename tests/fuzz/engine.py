@@ -6,10 +6,12 @@ import random
 import re
 import subprocess
 import sys
-import tempfile
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any, TypeAlias
 
 from tests.fuzz.mutator import mutate_for
 from tests.fuzz.targets import Target
@@ -21,6 +23,11 @@ _GUIDED = Path(__file__).parent / "guided.py"
 _ROUND_TIMEOUT = 30  # seconds for one input, under a loaded machine's worst moment
 _MEMORY = 2048  # MiB
 _GRACE = 120  # seconds beyond its time in which libFuzzer has to come to an end
+
+_ROOT = Path(__file__).parents[2]
+_CODE = (f"{_ROOT}/ctld/", f"{_ROOT}/ctlctl/")
+
+_Way: TypeAlias = tuple[str, int, int]
 
 # What is kept of what a run has found out: small enough to be replayed by every ordinary run.
 _MAX_KEPT_SIZE = 400
@@ -58,7 +65,7 @@ def own(target: Target, seconds: float, folder: Path) -> Outcome:
     if data is None or exc is None:
         return Outcome(rounds)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{target.name}-{hashlib.sha1(data, usedforsecurity=False).hexdigest()}"
+    path = folder / f"{target.name}-{_name(data)}"
     path.write_bytes(data)
     return Outcome(rounds, None, path, "".join(traceback.format_exception(exc)))
 
@@ -101,24 +108,65 @@ def _told(said: str) -> str:
     return "\n".join(lines[start:][:60])
 
 
-def keep(target: Target, grown: Path) -> int:
-    """Add to the kept corpus what reaches something that nothing in it does; return how many that are."""
-    with tempfile.TemporaryDirectory() as chosen:
-        command = [sys.executable, str(_GUIDED), target.name, "-set_cover_merge=1", chosen, str(grown)]
-        subprocess.run(command, check=True, capture_output=True, timeout=600)
-        found = sorted((path.read_bytes() for path in Path(chosen).iterdir()), key=len)
-    known = {path.read_bytes() for path in target.seeds()}
-    room = _MAX_KEPT_BYTES - sum(map(len, known))
-    added = 0
-    target.folder.mkdir(parents=True, exist_ok=True)
-    for data in found:
-        room -= len(data)
-        if room < 0 or len(data) > _MAX_KEPT_SIZE:
+def keep(target: Target, grown: Path, into: Path) -> int:
+    """Add to a corpus the shortest inputs that take ctld's code a way that nothing in the kept one does.
+
+    Args:
+        target: What the inputs are for.
+        grown: Where they were collected.
+        into: Where they go.
+
+    Returns:
+        How many there are.
+    """
+    seen: set[_Way] = set()
+    kept = [path.read_bytes() for path in target.seeds()]
+    for data in kept:
+        seen |= _ways(target, data)
+    room, added = _MAX_KEPT_BYTES - sum(map(len, kept)), 0
+    for data in sorted((path.read_bytes() for path in grown.iterdir()), key=len):
+        if len(data) > min(_MAX_KEPT_SIZE, room):
             break
-        if data not in known:
-            (target.folder / hashlib.sha1(data, usedforsecurity=False).hexdigest()[:12]).write_bytes(data)
+        ways = _ways(target, data)
+        if not ways <= seen:
+            seen |= ways
+            room -= len(data)
             added += 1
+            into.mkdir(parents=True, exist_ok=True)
+            (into / _name(data)).write_bytes(data)
     return added
+
+
+def _name(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()[:12]
+
+
+def _ways(target: Target, data: bytes) -> set[_Way]:
+    """Return the steps from line to line that an input takes through ctld."""
+    ways: set[_Way] = set()
+
+    def begin(frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_CODE):
+            return None
+        last = 0
+
+        def step(frame: FrameType, event: str, arg: object) -> Callable[..., Any]:
+            nonlocal last
+            if event == "line":
+                ways.add((name, last, frame.f_lineno))
+                last = frame.f_lineno
+            return step
+
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(begin)
+    try:
+        target.fuzz_one(data)
+    finally:
+        sys.settrace(before)
+    return ways
 
 
 def replay(target: Target, path: Path) -> Outcome:

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None, known: dict[str, Target] | None = N
             outcome = own(target, options.seconds, findings)
         status |= _report(target, outcome, time.monotonic() - begun)
         if options.keep and engine == "atheris" and not outcome.found:
-            print(f"{target.name}: {keep(target, grown)} inputs added to the kept corpus")
+            print(f"{target.name}: {keep(target, grown, target.folder)} inputs added to the kept corpus")
     return status
 
 

@@ -106,6 +106,16 @@ def test_guided_by_coverage(tmp_path):
     assert list((tmp_path / "grown").iterdir())
 
 
+def test_what_takes_another_way_is_kept_and_nothing_else(tmp_path):
+    target, grown, kept = Target("new", TARGETS["frames"].fuzz_one), tmp_path / "grown", tmp_path / "kept"
+    grown.mkdir()
+    for name, data in (("short", b"\1\0\0\0\0"), ("same way", b"\2\0\0\0\0"), ("lines", b"{}"), ("long", b"{" * 9999)):
+        (grown / name).write_bytes(data)
+    assert engine.keep(target, grown, kept) == 2
+    assert sorted(path.read_bytes() for path in kept.iterdir()) == [b"\1\0\0\0\0", b"{}"]
+    assert engine.keep(TARGETS["frames"], grown, kept) == 0
+
+
 @pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 3])
 def test_cuts_lose_nothing_and_are_always_the_same(data):
     cuts = list(ways_to_cut(data))
