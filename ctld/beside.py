@@ -83,8 +83,8 @@ class Beside:
             self._held.append(exchange)
 
     def refuse(self, exchange: Exchange, outcome: Failure) -> None:
-        """Answer a request at once; where the client reads nothing, as soon as it does."""
-        if exchange.conversation.connection.congested:
+        """Answer a request at once; where the client has not been welcomed or reads nothing, as soon as possible."""
+        if not self._whole.ready:
             self._refused.append((exchange, outcome))
         else:
             self._whole.conclude(exchange, outcome)
@@ -99,8 +99,8 @@ class Beside:
             self._held.remove(exchange)
             self._start(exchange)  # it ends at once
 
-    def on_drained(self) -> None:
-        """The client has caught up: tell, and begin, what had to wait."""
+    def on_ready(self) -> None:
+        """The client has been welcomed, or has caught up: tell, and begin, what had to wait."""
         refused, self._refused = self._refused, []
         for exchange, outcome in refused:
             self._whole.conclude(exchange, outcome)

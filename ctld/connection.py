@@ -157,8 +157,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whoever's doing."""
+        ended, self.input_ended = self.input_ended and not self._held, True
         self.lost = True
-        self.input_ended = True
         if self._watching:
             self._watch.unwatch(self.sock.fileno())
             self._watching = False
@@ -168,7 +168,10 @@ class Connection(asyncio.Protocol):
             self.charged = 0
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
+        was_gone = self.gone
         self._peer_gone()
+        if was_gone and not ended and self._receiver is not None:
+            self._receiver.on_end_of_input()  # what a peer left that had hung up earlier will not be read any more
 
     # What the conversation calls.
 

@@ -183,7 +183,7 @@ class Conversation:
         self._open = True
         self._opening = None
         if self._beside is not None:
-            self._beside.start_held()
+            self._beside.on_ready()
         return True
 
     def _is_over(self) -> bool:
@@ -275,7 +275,7 @@ class Conversation:
     def on_drained(self) -> None:
         """The client has caught up: begin what had to wait."""
         if self._beside is not None:
-            self._beside.on_drained()
+            self._beside.on_ready()
         self._wake_up()
 
     # What the server calls.

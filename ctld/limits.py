@@ -32,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         cancel_grace: Seconds that they get after that, once cancelled.
         session_grace: Seconds between SIGHUP and SIGKILL for the program of a session that is to end.
         max_sessions: Sessions at once; each holds a process and a few descriptors.
+        max_detached: Operations without a client at once; one uid may have half of them.
         operations_kept: Results of ended operations that are kept for those who ask later.
         result_retention: Seconds for which they are kept.
         progress_kept: Progress messages per operation kept for those who watch later.
@@ -51,6 +52,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cancel_grace: _Seconds = 5.0
     session_grace: Annotated[float, msgspec.Meta(ge=0)] = 10.0
     max_sessions: _Count = 1024
+    max_detached: _Count = 1024
     operations_kept: _Count = 1024
     result_retention: _Seconds = 15 * 60.0
     progress_kept: _Count = 256

@@ -117,11 +117,24 @@ async def test_a_client_that_reads_nothing_is_told_later(whole: Whole, answers: 
     assert (answers.started, whole.concluded) == ([], [])
     assert requests.outstanding
     whole.connection.congested = False
-    requests.on_drained()
+    requests.on_ready()
     assert [number for number, _ in whole.concluded] == [1]
     answers.gate.set()
     await until(lambda: not requests.outstanding)
     assert [number for number, _ in whole.concluded] == [1, 1]
+
+
+async def test_n1_the_banner_comes_first_even_before_a_refusal(whole: Whole, answers: Answers) -> None:
+    whole.welcome = False
+    requests = beside(whole, answers, most=1)
+    requests.serve(request(whole, "a", 1))
+    requests.serve(request(whole, "b", 2))
+    assert whole.concluded == []
+    whole.welcome = True
+    requests.on_ready()
+    assert [number for number, _ in whole.concluded] == [2]
+    answers.gate.set()
+    await until(lambda: not requests.outstanding)
 
 
 async def test_whoever_left_is_told_nothing(whole: Whole, answers: Answers) -> None:
@@ -129,7 +142,7 @@ async def test_whoever_left_is_told_nothing(whole: Whole, answers: Answers) -> N
     requests = beside(whole, answers)
     requests.refuse(request(whole, "a", 1), ctld.Failure("no", "busy"))
     requests.on_vanished()
-    requests.on_drained()
+    requests.on_ready()
     assert whole.concluded == []
 
 

@@ -319,6 +319,17 @@ async def test_a_hang_up_while_paused_keeps_what_is_still_to_be_read(setups: Any
     assert setup.receiver.told.count("vanished") == 1
 
 
+async def test_a_peer_that_had_hung_up_is_at_its_end_once_the_transport_is_gone(setups: Any) -> None:
+    setup = setups(Limits(max_queued_per_connection=100_000, max_line=100_000))
+    setup.connection.data_received(lines(5, 40_000))
+    setup.peer.close()
+    await until(lambda: setup.connection.gone)
+    assert "end" not in setup.receiver.told
+    setup.connection.connection_lost(ConnectionResetError())
+    assert setup.receiver.told.count("end") == 1
+    assert setup.receiver.told.count("vanished") == 1
+
+
 async def test_finish_half_closes_and_reads_on_until_the_peer_hangs_up(setups: Any) -> None:
     setup = setups()
     setup.connection.send(Reply("last"))

@@ -22,7 +22,7 @@ from ctld.commands.context import NO_SINK, Authorize, Context, Sink
 from ctld.commands.journal import Journal
 from ctld.commands.operation import Operation
 from ctld.commands.options import Decoded
-from ctld.commands.outcome import failure_of, internal_error
+from ctld.commands.outcome import failure_of, internal_error, only_failure
 from ctld.commands.permission import denial, require_role
 from ctld.commands.registry import Command
 from ctld.commands.runtime import Runtime
@@ -30,6 +30,7 @@ from ctld.commands.settling import settle
 from ctld.commands.streaming import collect, send_items
 from ctld.errors import (
     BadRequest,
+    Busy,
     Cancelled,
     CommandFailed,
     DeadlineExceeded,
@@ -160,6 +161,8 @@ class Dispatcher:
             route = self._open_to[peer.role].get(name)
             if route is None or route.endless or runtime.stopping:
                 route = self._admit(peer, name, streamed=stream or detach)
+            if detach:
+                self._bound_detached(peer)
             decoded = route.nothing if options is NO_OPTIONS else None
             if decoded is None:
                 decoded = route.decode(options)
@@ -281,6 +284,17 @@ class Dispatcher:
             raise BadRequest(f'{name} never ends by itself: ask for it with "stream": true')
         return self._open_to[peer.role][name]
 
+    def _bound_detached(self, peer: Peer) -> None:
+        """Refuse one more operation without a client, where there are many.
+
+        Raises:
+            Busy: There are.
+        """
+        most = self.runtime.limits.max_detached
+        running, of_user = self.runtime.operations.detached(peer.uid)
+        if running >= most or of_user >= max(1, most // 2):
+            raise Busy(f"{of_user if running < most else running} operations run without a client already")
+
     def _bind(
         self, target: str | Callable[..., Any], args: tuple[Any, ...], opts: dict[str, Any]
     ) -> tuple[Command, _Arguments]:
@@ -344,7 +358,7 @@ class Dispatcher:
         except (KeyboardInterrupt, GeneratorExit):
             raise  # not the command's: somebody ends the whole program, or the loop is gone
         except BaseException as exc:  # noqa: BLE001 - the boundary: even of what calls exit(), the caller gets an answer
-            error = _only_failure(exc) or internal_error(
+            error = only_failure(exc) or internal_error(
                 logger, f"command {operation.command!r} of {operation.peer}", exc
             )
         finally:
@@ -378,16 +392,3 @@ class Dispatcher:
 async def _answered(outcome: Reply | Failure) -> Reply | Failure:
     """Be awaited in the place of a run that is over already."""
     return outcome
-
-
-def _only_failure(exception: BaseException) -> CommandFailed | None:
-    """Return the failure inside of an exception group that holds no other kind of error."""
-    if not isinstance(exception, ExceptionGroup):
-        return None
-    failures, others = exception.split(CommandFailed)
-    if others is not None or failures is None:
-        return None
-    first: BaseException = failures
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first if isinstance(first, CommandFailed) else None

@@ -12,6 +12,7 @@ text is blanked: when in doubt, say less.
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
@@ -53,13 +54,13 @@ class _Told(msgspec.Struct, frozen=True):
         options: Its options as JSON text.
         shown: Its options as plain values; None where they are too long for an event.
         cli: The client's command line.
-        secrets: What no text may contain.
+        secrets: What no text may contain; None: nobody has looked, so that no text can be told.
     """
 
     options: str
     shown: Any
     cli: str
-    secrets: tuple[Secret | str, ...] = ()
+    secrets: tuple[Secret | str, ...] | None = ()
 
 
 class Journal:
@@ -189,9 +190,11 @@ def _entry(told: _Told, peer: Peer, origin: Origin, error: CommandFailed | None,
 def _told(command: Command, options: msgspec.Raw | Mapping[str, Any], cli: str | None) -> _Told:
     """Find out what may be told of a request; without `cli`, it is taken from the options."""
     option_set = command.options
-    size = len(memoryview(options)) if isinstance(options, msgspec.Raw) else 0
-    if size > MAX_OPTIONS and not option_set.has_secrets:  # not worth decoding
-        return _Told(f'"{size} bytes, too long to keep"', None, cli or "")
+    size = len(memoryview(options)) if isinstance(options, msgspec.Raw) else _size_of(options)
+    if size > MAX_OPTIONS:  # not worth decoding; and to look for secrets would take as long as the caller likes
+        hidden = option_set.has_secrets
+        told = f'"{size} bytes, too long to keep"'
+        return _Told(told, None, BLANK if hidden else cli or "", None if hidden else ())
     try:
         given = as_mapping(options)
     except InvalidOptions:  # a denial comes before they are decoded
@@ -213,8 +216,26 @@ def _told(command: Command, options: msgspec.Raw | Mapping[str, Any], cli: str |
     return _Told(text.decode(), shown, cli, tuple(secrets))
 
 
-def _searched(text: str, secrets: Iterable[Secret | str]) -> str:
-    """Blank secrets in a text; all of it where a search would take long."""
+def _size_of(options: Mapping[str, Any]) -> int:
+    """Return about how many bytes options take as JSON; stops as soon as they are too many to keep."""
+    size = 0
+    left: list[Any] = [options]
+    while left and size <= MAX_OPTIONS:
+        value = left.pop()
+        if isinstance(value, str | bytes):
+            size += len(value)
+        elif isinstance(value, Mapping):
+            left += islice(chain.from_iterable(value.items()), MAX_OPTIONS)
+        elif isinstance(value, list | tuple | set | frozenset):
+            left += islice(value, MAX_OPTIONS)
+        size += 1
+    return size
+
+
+def _searched(text: str, secrets: Iterable[Secret | str] | None) -> str:
+    """Blank secrets in a text; all of it where a search would take long, or nobody knows them."""
+    if secrets is None:
+        return BLANK if text else text
     # A secret that is longer than the text does not stand in it, however it is quoted.
     wanted = [secret for secret in secrets if len(_revealed(secret)) <= len(text)]
     if not wanted:

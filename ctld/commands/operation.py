@@ -282,6 +282,11 @@ class OperationTable:
         """Return what runs now, oldest first."""
         return list(self._running.values())
 
+    def detached(self, uid: int | None) -> tuple[int, int]:
+        """Count what runs on its own: in all, and for one user."""
+        alone = [operation for operation in self._running.values() if operation.detached]
+        return len(alone), sum(operation.peer.uid == uid for operation in alone)
+
     def __iter__(self) -> Iterator[Operation[Any]]:
         """Iterate over what has ended and is kept, then over what runs."""
         self._forget()

@@ -6,7 +6,7 @@ import secrets
 from ctld.errors import CommandFailed, InternalError
 from ctld.wire.messages import Failure
 
-__all__ = ["failure_of", "internal_error"]
+__all__ = ["failure_of", "internal_error", "only_failure"]
 
 
 def failure_of(error: CommandFailed) -> Failure:
@@ -31,3 +31,16 @@ def internal_error(logger: logging.Logger, what: str, exception: BaseException |
     reference = secrets.token_hex(4)
     logger.error("! internal error %s: %s", reference, what, exc_info=exception)
     return InternalError("internal error", ref=reference)
+
+
+def only_failure(exception: BaseException) -> CommandFailed | None:
+    """Return the failure inside of an exception group that holds no other kind of error."""
+    if not isinstance(exception, ExceptionGroup):
+        return None
+    failures, others = exception.split(CommandFailed)
+    if others is not None or failures is None:
+        return None
+    first: BaseException = failures
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first if isinstance(first, CommandFailed) else None

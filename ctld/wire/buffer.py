@@ -5,7 +5,12 @@ on where it stopped, and consumed bytes are dropped once per read, not once per 
 What arrives in one piece and is taken whole is never copied.
 """
 
+import re
+from typing import Final
+
 __all__ = ["ReceiveBuffer"]
+
+_BLANK_LINES: Final = re.compile(rb"\s*\n")
 
 
 class ReceiveBuffer:
@@ -72,6 +77,12 @@ class ReceiveBuffer:
         lines = bytes(data[start:end])
         self._advance(end)
         return lines
+
+    def skip_blank_lines(self) -> None:
+        """Drop all complete lines of nothing but white space that come next, in one go."""
+        blank = _BLANK_LINES.match(self._data, self._start)
+        if blank is not None:
+            self._advance(blank.end())
 
     def put_back(self, data: bytes) -> None:
         """Put bytes that were taken just now before those that are left."""

@@ -6,11 +6,13 @@ over in silence.  Whatever may be something else is read by `parse_line()`, whic
 exactly what is wrong.
 """
 
+import re
 import sys
 from typing import Any, Final, TypeGuard
 
 import msgspec
 
+from ctld.errors import RemoteProtocolError
 from ctld.wire.jsontext import MAX_NESTING, decode_deep, is_suspect, is_too_deep
 from ctld.wire.messages import NO_OPTIONS, Cancel, Incoming, Invalid, Options, Request, RequestId
 
@@ -31,6 +33,7 @@ SYNTAX_MESSAGE: Final = "syntax error, expected a valid JSON"
 
 _BAD_ID: Final = f"id must be a 64-bit integer or a string of at most {MAX_ID_BYTES} bytes"
 _BAD_DEADLINE: Final = "deadline must be a number of seconds above 0"
+_HTTP: Final = re.compile(rb"[A-Z]{3,10} \S{1,4096} HTTP/\d")
 _OPENING_BRACE: Final = ord("{")
 _BACKSLASH: Final = ord("\\")
 
@@ -94,6 +97,9 @@ def parse_line(text: bytes | bytearray) -> Incoming | None:
     """Return what one line of the client means (N1, N2, N4); it is not blank.
 
     None means nothing at all: a wish to cancel what cannot be the id of a request.
+
+    Raises:
+        RemoteProtocolError: It is the first line of an HTTP request.
     """
     deep: Any = None
     try:
@@ -113,6 +119,9 @@ def parse_line(text: bytes | bytearray) -> Incoming | None:
         # Too deep for this stack, and within our own bound.
         return Invalid("syntax", SYNTAX_MESSAGE) if deep is None else _parse_value(deep)
     except (ValueError, msgspec.DecodeError):
+        # Any web page may have a browser post lines to a TCP port of this machine: the first one gives it away.
+        if _HTTP.match(text):
+            raise RemoteProtocolError("this is no web server") from None
         return Invalid("syntax", SYNTAX_MESSAGE)
 
 

@@ -105,7 +105,11 @@ class NativeCodec:
         return len(self._buffer) if taken else None
 
     def next_event(self) -> Incoming | Pause:
-        """Return the next event; blank lines make none (N2)."""
+        """Return the next event; blank lines make none (N2).
+
+        Raises:
+            RemoteProtocolError: The peer takes this for a web server.
+        """
         buffer = self._buffer
         while True:
             if self._skipping:
@@ -130,6 +134,8 @@ class NativeCodec:
                 event = parse_line(line)
                 if event is not None:
                     return event
+            else:
+                buffer.skip_blank_lines()
 
     def send(self, message: Outgoing, request_id: RequestId | None = None) -> int:
         """Encode a message; with the id of its request if that had one (N4).

@@ -1023,6 +1023,19 @@ async def test_n4_a_detached_request_answers_its_id_at_once():
     await turns()
 
 
+async def test_operations_without_a_client_are_bounded_and_no_user_takes_them_all():
+    waiting = Waiting()
+    dispatcher = one(waiting.command, limits=Limits(max_detached=4))
+    outcomes = [await dispatcher.run(peer, "x", {}, Sink(), detach=True) for peer in [ALICE] * 3 + [ROOT] * 3]
+    codes = [getattr(outcome, "code", "ok") for outcome in outcomes]
+    assert codes == ["ok", "ok", "busy", "ok", "ok", "busy"]
+    waiting.go_on.set()
+    for operation in dispatcher.runtime.operations.running():
+        await operation.wait()
+    assert isinstance(await dispatcher.run(ALICE, "x", {}, Sink(), detach=True), Reply)
+    await turns()
+
+
 async def test_n4_a_detached_request_has_its_deadline_and_its_failure():
     waiting = Waiting()
     dispatcher = one(waiting.command)

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 import ctld
-from ctld.commands.journal import MANAGEMENT, MAX_CLI_SHOWN, MAX_EVENT_OPTIONS, Journal
-from ctld.history import MAX_TEXT
+from ctld.commands.journal import MANAGEMENT, MAX_CLI_SHOWN, MAX_EVENT_OPTIONS, Journal, _size_of
+from ctld.history import MAX_OPTIONS, MAX_TEXT
 from tests.commands.containers import Container
-from tests.commands.stage import ALICE, stage
+from tests.commands.stage import ALICE, BOB, stage
 from tests.native import serving, until
 
 SPY = "hunter2-'$spy"
@@ -149,7 +149,7 @@ async def test_a_long_command_line_beside_a_secret_is_blanked_as_a_whole(tmp_pat
     async with serving(tmp_path, vault_commands(), app=Vault()) as served:
         client = await served.connect()
         await client.ask("passwd", {"password": SPY, "cli": "x" * MAX_TEXT + SPY})
-        await client.ask("passwd", {"password": "y" * 100_000, "cli": "short"})
+        await client.ask("passwd", {"password": "y" * 50_000, "cli": "short"})
         short, long = await served.server.history.query()
         assert (short.cli, long.cli) == ("short", "***")
         assert SPY not in repr((short, long))
@@ -167,6 +167,55 @@ async def test_a_text_among_hundreds_of_secrets_is_blanked_as_a_whole(tmp_path):
         assert (await client.ask("many", {"secrets": ["a"] * 500, "cli": "many a"}))["response"] == 500
         [entry] = await served.server.history.query()
         assert entry.cli == "***"
+
+
+class Kept:
+    """A history that keeps its entries in a list."""
+
+    def __init__(self):
+        self.entries = []
+
+    def record(self, entry):
+        self.entries.append(entry)
+
+
+@pytest.mark.parametrize("raw", [True, False])
+async def test_large_options_beside_a_secret_are_not_searched_and_tell_nothing(monkeypatch, raw):
+    """One request must not keep the loop from everybody else: to look for secrets in 15 MiB takes seconds."""
+
+    def search(*_args):
+        raise AssertionError("this is too much to search")
+
+    dispatcher = stage(vault_commands(), app=Vault())
+    dispatcher.runtime.history = history = Kept()
+    monkeypatch.setattr("ctld.commands.journal.redact", search)
+    monkeypatch.setattr("ctld.commands.journal.secret_values", search)
+    options = {"password": SPY, "cli": f"ctl passwd {SPY}", "how": "x" * 100_000}
+    given = msgspec.Raw(json.dumps(options).encode()) if raw else options
+    assert (await dispatcher.run(BOB, "passwd", given)).code == "denied"
+    [entry] = history.entries
+    assert "too long to keep" in entry.options
+    assert SPY not in repr(entry)
+    assert entry.cli == "***"
+
+
+@pytest.mark.parametrize(
+    "options", [{"a": list(range(100_000))}, {"a": {str(n): n for n in range(50_000)}}, {"a": [["x" * 70_000]]}]
+)
+async def test_options_that_came_as_values_are_measured_in_bounded_time(options):
+    looked_at = 0
+
+    class Counted(list):
+        def __iter__(self):
+            nonlocal looked_at
+            for item in super().__iter__():
+                looked_at += 1
+                yield item
+
+    assert _size_of(options) > MAX_OPTIONS
+    assert _size_of({"a": Counted([0] * 1_000_000)}) > MAX_OPTIONS
+    assert looked_at <= 2 * MAX_OPTIONS
+    assert _size_of({"a": [1, "two", {"three": None}]}) < 100
 
 
 async def test_unreadable_options_beside_a_secret_blank_the_command_line():

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from ctld.commands.outcome import failure_of, internal_error
+from ctld.commands.outcome import failure_of, internal_error, only_failure
 from ctld.errors import CommandFailed, Locked
 from ctld.wire.messages import Failure
 
@@ -46,3 +46,10 @@ def test_an_internal_error_without_an_exception(caplog):
 
 def test_references_are_not_guessed(caplog):
     assert len({internal_error(logger, "x", None).fields["ref"] for _ in range(100)}) == 100
+
+
+def test_of_a_group_only_failures_are_an_answer():
+    failure = CommandFailed("this")
+    assert only_failure(ExceptionGroup("", [ExceptionGroup("", [failure])])) is failure
+    assert only_failure(ExceptionGroup("", [failure, ValueError()])) is None
+    assert only_failure(ValueError()) is None

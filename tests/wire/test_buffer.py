@@ -17,6 +17,7 @@ steps = st.one_of(
     st.tuples(st.just("all"), st.none()),
     st.tuples(st.just("lines"), st.integers(1, 20)),
     st.tuples(st.just("back"), pieces),
+    st.tuples(st.just("blank"), st.none()),
 )
 
 
@@ -50,6 +51,12 @@ class Model:
         lines, self.rest = self.rest[:end], self.rest[end:]
         return lines
 
+    def blank(self, _):
+        lines = self.rest.split(b"\n")
+        while len(lines) > 1 and not lines[0].strip():
+            lines.pop(0)
+        self.rest = b"\n".join(lines)
+
     def back(self, data):
         self.rest = data + self.rest
 
@@ -69,6 +76,8 @@ def act(buffer, step, argument):
     match step:
         case "lines":
             return buffer.take_lines(argument)
+        case "blank":
+            return buffer.skip_blank_lines()
         case "back":
             return buffer.put_back(argument)
         case "feed":

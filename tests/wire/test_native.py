@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ctld.errors import LocalProtocolError
+from ctld.errors import LocalProtocolError, RemoteProtocolError
 from ctld.testing import check_codec, check_garbage
 from ctld.testing.conformance import events_of
+from ctld.wire.buffer import ReceiveBuffer
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA
 from ctld.wire.lines import MAX_ID_BYTES, SYNTAX_MESSAGE, is_request_id, parse_line
 from ctld.wire.messages import Banner, Cancel, Failure, Invalid, Item, Progress, Reply, Request
@@ -357,6 +358,38 @@ def test_the_rest_of_a_line_that_is_too_long_is_not_handed_out():
     codec.receive_data(b'"}\n{"cmd":"a"}\n')
     assert codec.hand_out(take) is None
     assert codec.next_event() == Request("a")
+
+
+def test_a_flood_of_blank_lines_is_skipped_at_once(monkeypatch):
+    taken = 0
+    take_line = ReceiveBuffer.take_line
+
+    def counted(buffer):
+        nonlocal taken
+        taken += 1
+        return take_line(buffer)
+
+    monkeypatch.setattr(ReceiveBuffer, "take_line", counted)
+    codec = NativeCodec()
+    codec.receive_data(b"\n \r\n\t\n" * 30_000 + b'{"cmd":"a"}\n')
+    assert codec.next_event() == Request("a")
+    assert taken <= 3
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1", b"POST /a?b=c HTTP/1.0", b"OPTIONS * HTTP/2"])
+def test_what_a_browser_posts_is_not_obeyed(first):
+    """Any web page can make a browser post lines to a TCP port: nothing after the first one counts."""
+    codec = NativeCodec()
+    codec.receive_data(first + b"\r\nHost: x\r\n\r\n" + b'{"cmd":"ping"}\n')
+    with pytest.raises(RemoteProtocolError, match="no web server"):
+        codec.next_event()
+
+
+@pytest.mark.parametrize("line", [b"GET", b"GET / HTTP", b"get / HTTP/1.1", b"POST  HTTP/1.1", b"{} / HTTP/1.1"])
+def test_other_nonsense_is_only_a_syntax_error(line):
+    codec = NativeCodec()
+    codec.receive_data(line + b"\n")
+    assert codec.next_event().code == "syntax"
 
 
 def test_pending_sinks_as_requests_are_taken():
