@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.client import LineClient
-from benchmarks.interference import processor_time
+from benchmarks.clocks import processor_time
 from benchmarks.processes import SERVER, BenchmarkError, pinned
 
 __all__ = [
