@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cycle, fanout, flows, hijack, memory, profile, startup, streaming
+from benchmarks import cycle, fanout, flows, growth, hijack, memory, micro, profile, startup, streaming
 from benchmarks.machine import Machine, this_machine
 from benchmarks.processes import ROOT, BenchmarkError
 from benchmarks.publish import publish
@@ -31,6 +31,8 @@ SCENARIOS = {
     "hijack": hijack.measure,
     "memory": memory.measure,
     "start-up": startup.measure,
+    "growth": growth.measure,
+    "micro": micro.measure,
     "profile": profile.measure,
 }
 

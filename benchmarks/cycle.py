@@ -27,8 +27,8 @@ def measure(plan: Plan) -> list[Row]:
         for clients in CLIENTS:
 
             def slice_of(subject: Subject, clients: int = clients) -> Load:
-                path, process = lineup.paths[subject.name], lineup.processes[subject.name]
-                return generator.run("cycle", path, request_of("ndjson", "ping"), clients, 1, plan.seconds, process)
+                path, pid = lineup.paths[subject.name], lineup.pids[subject.name]
+                return generator.run("cycle", path, request_of("ndjson", "ping"), clients, 1, plan.seconds, pid)
 
             rounds = rounds_of(plan, subjects, slice_of, lineup)
             title = f"connect cycle, {clients} at once"

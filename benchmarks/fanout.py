@@ -32,8 +32,8 @@ def measure(plan: Plan) -> list[Row]:
         by_count = [Subject(str(count), full.module) for count in SUBSCRIBERS]
 
         def slice_of(subject: Subject) -> Load:
-            path, process = lineup.paths[full.name], lineup.processes[full.name]
-            return generator.run("fanout", path, REQUEST, int(subject.name), BURST, plan.seconds, process)
+            path, pid = lineup.paths[full.name], lineup.pids[full.name]
+            return generator.run("fanout", path, REQUEST, int(subject.name), BURST, plan.seconds, pid)
 
         rounds = rounds_of(plan, by_count, slice_of, lineup)
     rows = []

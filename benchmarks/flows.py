@@ -90,8 +90,8 @@ def _measure(
     def slice_of(subject: Subject) -> Load:
         request = request_of(subject.wire, scenario.kind, subject.echo)
         path = lineup.paths[subject.name]
-        process = lineup.processes[subject.name]
-        return generator.run("flow", path, request, scenario.connections, scenario.depth, plan.seconds, process)
+        pid = lineup.pids[subject.name]
+        return generator.run("flow", path, request, scenario.connections, scenario.depth, plan.seconds, pid)
 
     alive = [subject for subject in subjects if subject.name in lineup.paths]
     return rounds_of(plan, alive, slice_of, lineup)
@@ -154,7 +154,7 @@ def rows_of(scenario: Scenario, subjects: Sequence[Subject], rounds: Rounds, lin
 
 
 def _absolute(scenario: Scenario, yardstick: Sequence[Load], note: str, *, of_time: bool) -> Row:
-    busy = f"load generator {max(load.cpu for load in yardstick):.0%} busy"
+    busy = f"load generator {max(load.busy for load in yardstick):.0%} busy"
     said = "; ".join(filter(None, [busy, note]))
     if of_time:
         return row_of(scenario.title, LIMIT_B.name, [(load.p50 or 0.0) * 1e6 for load in yardstick], "us", None, said)

@@ -1,6 +1,6 @@
 /* A load generator that is not the bottleneck: plain epoll, no parsing beyond where an answer ends.
  *
- * usage: load MODE WIRE SOCKET CONNECTIONS DEPTH SECONDS EXPECTED < REQUEST
+ * usage: load MODE WIRE SOCKET CONNECTIONS DEPTH SECONDS EXPECTED SERVER < REQUEST
  *
  *   flow    keeps DEPTH requests in flight on each of CONNECTIONS
  *   cycle   connects, takes the banner, asks once and closes, CONNECTIONS at once
@@ -8,7 +8,8 @@
  *   fanout  CONNECTIONS subscribe, one more publishes DEPTH events, again and again; the
  *           standard input has two lines, how to subscribe and how to publish
  *
- * EXPECTED has to occur in the first answer.  Prints what it found as one line of JSON.
+ * EXPECTED has to occur in the first answer.  SERVER is the server's process, whose processor
+ * time is taken, or 0.  Prints what it found as one line of JSON.
  */
 #define _GNU_SOURCE
 #include "wires.h"
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST_TIMES 1000000
@@ -33,7 +35,8 @@ static double times[MOST_TIMES]; /* how long single requests took */
 static int timed;
 static double begun;
 static double cpu_begun;
-static double waited_begun;
+static double server_begun;
+static pid_t server;
 
 static double cpu(void)
 {
@@ -42,17 +45,14 @@ static double cpu(void)
 	return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* How long this process has been ready to run, and another one ran. */
-static double waited(void)
+/* How much processor time the server has used, all of its threads, those that have ended too. */
+static double server_cpu(void)
 {
-	double ran, delayed = 0;
-	FILE *file = fopen("/proc/self/schedstat", "r");
-	if (!file)
+	clockid_t clock;
+	struct timespec t;
+	if (!server || clock_getcpuclockid(server, &clock) || clock_gettime(clock, &t))
 		return 0;
-	if (fscanf(file, "%lf %lf", &ran, &delayed) != 2)
-		delayed = 0;
-	fclose(file);
-	return delayed / 1e9;
+	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
 static void note_time(double value)
@@ -71,14 +71,14 @@ static void start(void)
 {
 	begun = now();
 	cpu_begun = cpu();
-	waited_begun = waited();
+	server_begun = server_cpu();
 }
 
 static void report(long count)
 {
 	double elapsed = now() - begun;
-	printf("{\"rate\": %.1f, \"count\": %ld, ", count / elapsed, count);
-	printf("\"cpu\": %.3f, \"waited\": %.3f", (cpu() - cpu_begun) / elapsed, (waited() - waited_begun) / elapsed);
+	printf("{\"count\": %ld, \"seconds\": %.6f, ", count, elapsed);
+	printf("\"cpu\": %.6f, \"server_cpu\": %.6f", cpu() - cpu_begun, server_cpu() - server_begun);
 	if (timed) {
 		qsort(times, timed, sizeof *times, compare);
 		printf(", \"p50\": %.9f, \"p99\": %.9f", times[timed / 2], times[(int)(timed * 0.99)]);
@@ -129,10 +129,9 @@ static void flow(void)
 {
 	for (int i = 0; i < connections; i++) {
 		open_ready(&conns[i]);
-		if (!i) {
-			ask(&conns[i], 1);
-			take_all(&conns[i], 1, expected);
-		}
+		/* Whatever a server does for a new client is done by that. */
+		ask(&conns[i], 1);
+		take_all(&conns[i], 1, i ? NULL : expected);
 		watch(&conns[i]);
 	}
 	bool alone = connections == 1 && depth == 1;
@@ -141,7 +140,7 @@ static void flow(void)
 	double end = begun + seconds, asked = begun, t = begun;
 	for (int i = 0; i < connections; i++)
 		ask(&conns[i], depth);
-	while (t < end) {
+	while (t < end || !answers) {
 		struct epoll_event events[256];
 		int ready = epoll_wait(poller, events, 256, 10000);
 		if (!ready) {
@@ -187,7 +186,7 @@ static void cycle(void)
 		if (!has_banner)
 			ask(&conns[i], 1);
 	}
-	for (double end = begun + seconds; now() < end;) {
+	for (double end = begun + seconds; now() < end || !cycles;) {
 		struct epoll_event events[256];
 		int ready = epoll_wait(poller, events, 256, 10000);
 		if (ready < 1)
@@ -275,8 +274,8 @@ static void fanout(char *request, size_t size)
 int main(int argc, char **argv)
 {
 	static char request[1 << 20];
-	if (argc != 8) {
-		fprintf(stderr, "usage: load MODE WIRE SOCKET CONNECTIONS DEPTH SECONDS EXPECTED < REQUEST\n");
+	if (argc != 9) {
+		fprintf(stderr, "usage: load MODE WIRE SOCKET CONNECTIONS DEPTH SECONDS EXPECTED SERVER < REQUEST\n");
 		return 2;
 	}
 	size_t size = fread(request, 1, sizeof request, stdin);
@@ -285,6 +284,7 @@ int main(int argc, char **argv)
 	depth = atoi(argv[5]);
 	seconds = atof(argv[6]);
 	expected = argv[7];
+	server = atoi(argv[8]);
 	conns = calloc(connections + 1, sizeof *conns);
 	poller = epoll_create1(EPOLL_CLOEXEC);
 	choose_wire(argv[2], request, size, strcmp(argv[1], "flow") ? 1 : depth);

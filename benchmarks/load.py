@@ -1,29 +1,24 @@
-"""Run the load generator, the C one where there is a compiler."""
+"""Run the load generator, the C one where there is a compiler; make rates of what it has counted.
+
+Rates are per second of processor time.  A machine that is shared takes the processor from
+server and load generator as it likes, and how long they then wait says nothing of them.  On a
+machine that has nothing else to do it is the same: under load a server runs all the time.
+"""
 
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.interference import Process, Watch
-from benchmarks.processes import LOAD, ROOT, BenchmarkError, only_one_processor, pinned
+from benchmarks.processes import LOAD, ROOT, BenchmarkError, pinned
 from benchmarks.wires import Request
 
-__all__ = ["Load", "LoadGenerator", "build", "compiler", "undisturbed"]
+__all__ = ["Load", "LoadGenerator", "build", "compiler", "rate_of"]
 
 HERE = Path(__file__).parent
-
-# A slice counts when other programs took less of it than this; else it is measured again, so
-# many times in all, and the one that was disturbed least counts.
-DISTURBED = 0.10
-TRIES = 3
-
-# What was lost to others is taken out of the time.  Of a slice that is nearly all
-# lost, what remains tells nothing: it must not become a huge figure.
-LEAST_KEPT = 0.2
 
 # A slice that takes so much longer than it should is stuck.
 PATIENCE = 60.0
@@ -34,9 +29,7 @@ class Load:
     """What one slice has measured."""
 
     rate: float  # answers per second
-    cpu: float  # how busy the load generator was; near 1, it was the bottleneck
-    seconds: float = 0.0  # how long it really took
-    disturbed: float = 0.0  # the share for which server or load generator could have run, and others did
+    busy: float  # how busy the load generator was; near 1, it was the bottleneck
     p50: float | None = None  # seconds for a request, where there was one at a time
     p99: float | None = None
 
@@ -66,14 +59,7 @@ class LoadGenerator:
             self._command = [str(scratch / "load")]
 
     def run(
-        self,
-        mode: str,
-        path: Path | str,
-        request: Request,
-        connections: int,
-        depth: int,
-        seconds: float,
-        process: Process | None = None,
+        self, mode: str, path: Path | str, request: Request, connections: int, depth: int, seconds: float, server: int
     ) -> Load:
         """Measure one slice, in a mode that `load.c` explains.
 
@@ -84,28 +70,18 @@ class LoadGenerator:
             connections: How many clients.
             depth: How many requests each has in flight, or what else the mode makes of it.
             seconds: How long.
-            process: The server; what disturbs it is noticed, then.
+            server: The process that serves.
 
         Raises:
             BenchmarkError: The server answered something else, or not at all.
         """
-        how = [mode, request.framing, str(path), str(connections), str(depth), str(seconds), request.expected]
-        saturated = connections * depth > 1
+        how = [mode, request.framing, path, connections, depth, seconds, request.expected, server]
+        found = self._run([str(each) for each in how], request.data, seconds)
+        in_turn = connections == 1 and mode in {"flow", "cycle"}
+        rate = rate_of(found["count"], found["seconds"], found["cpu"], found["server_cpu"], in_turn=in_turn)
+        return Load(rate, found["cpu"] / found["seconds"], found.get("p50"), found.get("p99"))
 
-        def slice_() -> Load:
-            watch = Watch(process, saturated=saturated) if process else None
-            load = self._once(how, request.data, seconds)
-            lost = watch.disturbed(load.seconds) if watch else 0.0
-            return load if only_one_processor() else undisturbed(load, lost)
-
-        best = slice_()
-        for _ in range(TRIES - 1):
-            if best.disturbed <= DISTURBED:
-                break
-            best = min(best, slice_(), key=lambda load: load.disturbed)
-        return best
-
-    def _once(self, how: Sequence[str], data: bytes, seconds: float) -> Load:
+    def _run(self, how: Sequence[str], data: bytes, seconds: float) -> dict[str, float]:
         try:
             done = subprocess.run(
                 [*pinned(LOAD), *self._command, *how],
@@ -118,29 +94,24 @@ class LoadGenerator:
             raise BenchmarkError(f"the load generator is stuck: {' '.join(how[:3])}") from exc
         if done.returncode:
             raise BenchmarkError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200])
-        found = json.loads(done.stdout)
-        return Load(
-            found["rate"],
-            found["cpu"],
-            found["count"] / found["rate"],
-            found["waited"],
-            found.get("p50"),
-            found.get("p99"),
-        )
+        found: dict[str, float] = json.loads(done.stdout)
+        return found
 
 
-def undisturbed(load: Load, lost: float) -> Load:
-    """Return what the rate would have been, had nobody else used the two processors.
-
-    Server and load generator wait for each other: while one of them does not run, the other
-    one soon has nothing to do.  So the time that counts is that in which neither was held up.
+def rate_of(count: float, seconds: float, load_cpu: float, server_cpu: float, *, in_turn: bool) -> float:
+    """Return answers per second of the processor time that they took.
 
     Args:
-        load: What was measured.
-        lost: The share of its time that the server lost to other programs.
+        count: The answers.
+        seconds: How long it took by the clock on the wall, in case that no other one is known.
+        load_cpu: The processor time of the load generator.
+        server_cpu: The processor time of the server.
+        in_turn: Whether one of the two had to wait while the other one ran; else they ran
+            side by side, and the busier one sets the pace.
     """
-    kept = (1.0 - lost) * (1.0 - load.disturbed)
-    return replace(load, rate=load.rate / max(kept, LEAST_KEPT), disturbed=1.0 - kept)
+    if not server_cpu:
+        return count / seconds
+    return count / (server_cpu + load_cpu if in_turn else max(server_cpu, load_cpu))
 
 
 def build(target: Path, *sources: str) -> None:

@@ -56,10 +56,10 @@ def measure(plan: Plan) -> list[Row]:
     with ExitStack() as stack:
         generator = LoadGenerator(plan.scratch)
         lineup = start(stack, plan.scratch, [full])
-        path, pid = lineup.paths[full.name], lineup.processes[full.name].pid
+        path, pid = lineup.paths[full.name], lineup.pids[full.name]
         for name, (mode, request, connections, depth) in LOADS.items():
             asking = threading.Thread(
-                target=generator.run, args=(mode, path, request, connections, depth, WARM_UP + SECONDS + 1)
+                target=generator.run, args=(mode, path, request, connections, depth, WARM_UP + SECONDS + 1, pid)
             )
             asking.start()
             try:

@@ -12,8 +12,20 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+from benchmarks.clocks import processor_time
 
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted, and how long single requests took."""
+
+    count: int
+    seconds: float
+    times: list[float]
 
 
 class Connection:
@@ -82,7 +94,9 @@ def ready(selector: selectors.BaseSelector) -> Iterable[Connection]:
     return [key.fileobj for key, _ in keys if isinstance(key.fileobj, Connection)]
 
 
-def flow(path: str, framing: str, connections: int, depth: int, seconds: float, request: bytes, expected: str) -> str:
+def flow(
+    path: str, framing: str, connections: int, depth: int, seconds: float, request: bytes, expected: str
+) -> Counted:
     """Keep requests in flight."""
     selector = selectors.DefaultSelector()
     everyone = [opened(path, framing) for _ in range(connections)]
@@ -102,10 +116,12 @@ def flow(path: str, framing: str, connections: int, depth: int, seconds: float, 
                 times.append(now - asked)
                 asked = now
             connection.ask(request * count)
-    return result(answers, now - begun, times)
+    return Counted(answers, now - begun, times)
 
 
-def cycle(path: str, framing: str, connections: int, depth: int, seconds: float, request: bytes, expected: str) -> str:
+def cycle(
+    path: str, framing: str, connections: int, depth: int, seconds: float, request: bytes, expected: str
+) -> Counted:
     """Connect, ask once and close; one after the other, however many were wanted."""
     begun, cycles = time.perf_counter(), 0
     while (now := time.perf_counter()) < begun + seconds:
@@ -114,10 +130,12 @@ def cycle(path: str, framing: str, connections: int, depth: int, seconds: float,
         connection.take_all(1, expected)
         connection.socket.close()
         cycles += 1
-    return result(cycles, now - begun, [])
+    return Counted(cycles, now - begun, [])
 
 
-def stream(path: str, framing: str, connections: int, depth: int, seconds: float, request: bytes, expected: str) -> str:
+def stream(
+    path: str, framing: str, connections: int, depth: int, seconds: float, request: bytes, expected: str
+) -> Counted:
     """Ask for many messages, again and again."""
     connection = opened(path, framing)
     begun, messages, times = time.perf_counter(), 0, []
@@ -128,10 +146,12 @@ def stream(path: str, framing: str, connections: int, depth: int, seconds: float
         while left > 0:
             left -= connection.take()
         messages += depth + 1
-    return result(messages, now - begun, times)
+    return Counted(messages, now - begun, times)
 
 
-def fanout(path: str, framing: str, connections: int, depth: int, seconds: float, request: bytes, expected: str) -> str:
+def fanout(
+    path: str, framing: str, connections: int, depth: int, seconds: float, request: bytes, expected: str
+) -> Counted:
     """Publish events to subscribers, again and again."""
     selector = selectors.DefaultSelector()
     subscribe, publish = request.splitlines(keepends=True)
@@ -149,26 +169,26 @@ def fanout(path: str, framing: str, connections: int, depth: int, seconds: float
             left -= sum(connection.take() for connection in ready(selector))
         publisher.take_all(1)
         delivered += connections * depth
-    return result(delivered, now - begun, [])
-
-
-def result(count: int, elapsed: float, times: list[float]) -> str:
-    """Write what was found as the C program does."""
-    found = {"rate": count / elapsed, "count": count, "cpu": 1.0, "waited": 0.0}
-    if times:
-        found |= {"p50": statistics.median(times), "p99": sorted(times)[int(len(times) * 0.99)]}
-    return json.dumps(found)
+    return Counted(delivered, now - begun, [])
 
 
 MODES = {"flow": flow, "cycle": cycle, "stream": stream, "fanout": fanout}
 
 
-def main(mode: str, framing: str, path: str, connections: str, depth: str, seconds: str, expected: str) -> None:
+def main(
+    mode: str, framing: str, path: str, connections: str, depth: str, seconds: str, expected: str, server: str
+) -> None:
     """Measure one slice."""
     if framing == "grpc":
         raise SystemExit("without a C compiler there is no load generator for gRPC")
-    request = sys.stdin.buffer.read()
-    print(MODES[mode](path, framing, int(connections), int(depth), float(seconds), request, expected))
+    request, pid = sys.stdin.buffer.read(), int(server)
+    own, others = time.process_time(), processor_time(pid) if pid else 0.0
+    found = MODES[mode](path, framing, int(connections), int(depth), float(seconds), request, expected)
+    result = {"count": found.count, "seconds": found.seconds, "cpu": time.process_time() - own}
+    result["server_cpu"] = processor_time(pid) - others if pid else 0.0
+    if found.times:
+        result |= {"p50": statistics.median(found.times), "p99": sorted(found.times)[int(len(found.times) * 0.99)]}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.interference import Process
 from benchmarks.load import build
 from benchmarks.peers_venv import peers_python
 from benchmarks.processes import BenchmarkError, running
@@ -24,7 +23,6 @@ class Subject:
     wire: Wire = "ndjson"
     args: tuple[str, ...] = ()
     peer: bool = False  # it runs in the environment of the peers
-    threaded: bool = False  # it serves with several threads
     echo: str = ""  # the command for `echo`, if another one is meant; there is none for `ping`, then
 
 
@@ -39,8 +37,8 @@ TOLD = Subject("ctld, with events", "benchmarks.ctld_server", args=("full",), ec
 PEERS = (
     Subject("aiohttp", "benchmarks.peers.aiohttp_server", "http", peer=True),
     Subject("starlette", "benchmarks.peers.starlette_server", "http", peer=True),
-    Subject("varlink", "benchmarks.peers.varlink_server", "varlink", peer=True, threaded=True),
-    Subject("grpc.aio", "benchmarks.peers.grpc_server", "grpc", peer=True, threaded=True),
+    Subject("varlink", "benchmarks.peers.varlink_server", "varlink", peer=True),
+    Subject("grpc.aio", "benchmarks.peers.grpc_server", "grpc", peer=True),
     Subject("supervisord", "benchmarks.peers.supervisord_server", "xmlrpc", peer=True),
 )
 
@@ -50,7 +48,7 @@ class Lineup:
     """The servers that are alive, and why others are not."""
 
     paths: dict[str, Path] = field(default_factory=dict)
-    processes: dict[str, Process] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
 
@@ -69,7 +67,7 @@ def start(stack: ExitStack, scratch: Path, subjects: Iterable[Subject]) -> Lineu
             command = [*_command(subject, scratch), str(path), *subject.args]
             process = stack.enter_context(running(command, subject.name))
             lineup.paths[subject.name] = path
-            lineup.processes[subject.name] = Process(process.pid, subject.threaded)
+            lineup.pids[subject.name] = process.pid
         except BenchmarkError as exc:
             if not subject.peer and subject is not FLOOR:
                 raise

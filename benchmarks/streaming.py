@@ -29,8 +29,8 @@ def measure(plan: Plan) -> list[Row]:
         lineup = start(stack, plan.scratch, [YARDSTICK, FULL])
 
         def slice_of(subject: Subject) -> Load:
-            path, process = lineup.paths[subject.name], lineup.processes[subject.name]
-            return generator.run("stream", path, REQUEST, 1, MESSAGES, plan.seconds, process)
+            path, pid = lineup.paths[subject.name], lineup.pids[subject.name]
+            return generator.run("stream", path, REQUEST, 1, MESSAGES, plan.seconds, pid)
 
         rounds = rounds_of(plan, [YARDSTICK, FULL], slice_of, lineup)
     title = f"{MESSAGES:,} messages"

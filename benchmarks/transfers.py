@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.client import LineClient
-from benchmarks.interference import processor_time
+from benchmarks.clocks import processor_time
 from benchmarks.processes import SERVER, BenchmarkError, pinned
 
 __all__ = [
@@ -144,21 +144,27 @@ def run(open_way: Callable[[list[str]], Way], direction: Direction, size: int, p
         BenchmarkError: There were more or fewer bytes.
     """
     way = open_way(program(direction, size))
-    with way.sock as sock:
-        sock.settimeout(PATIENCE)
-        incoming = _FramesIn(sock) if way.framed else _BytesIn(sock)
-        count = incoming.receive()  # the program runs
-        begun, cpu_begun = time.perf_counter(), cpu_of(pid)
-        if direction == "in":
-            _send(sock, size, framed=way.framed)
-            count += size - 1
-        while more := incoming.receive():
-            count += more
-        seconds, cpu = time.perf_counter() - begun, cpu_of(pid) - cpu_begun
-        if count != size:
-            raise BenchmarkError(f"{count} bytes came through instead of {size}")
-    way.rest()
-    return Transfer(size, seconds, cpu)
+    try:
+        with way.sock as sock:
+            transfer = _transfer(sock, direction, size, pid, framed=way.framed)
+    finally:
+        way.rest()
+    if transfer.size != size:
+        raise BenchmarkError(f"{transfer.size} bytes came through instead of {size}")
+    return transfer
+
+
+def _transfer(sock: socket.socket, direction: Direction, size: int, pid: int | None, *, framed: bool) -> Transfer:
+    sock.settimeout(PATIENCE)
+    incoming = _FramesIn(sock) if framed else _BytesIn(sock)
+    count = incoming.receive()  # the program runs
+    begun, cpu_begun = time.perf_counter(), cpu_of(pid)
+    if direction == "in":
+        _send(sock, size, framed=framed)
+        count += size - 1
+    while more := incoming.receive():
+        count += more
+    return Transfer(count, time.perf_counter() - begun, cpu_of(pid) - cpu_begun)
 
 
 class _BytesIn:

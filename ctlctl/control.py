@@ -19,7 +19,7 @@ from ctld.dialects.fss_control.client import (
     sentence,
     socket_path,
 )
-from ctld.errors import CtldError
+from ctld.errors import ConnectFailed, CtldError
 
 TYPE_CHECKING = False  # typing costs milliseconds at start-up
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ _VALUED = {
 
 def run(caller: Caller, words: Sequence[str]) -> int:
     """Ask for an action and return the exit status: 0 if it is done, else 1."""
+    options: dict[str, str] = {}
     try:
         options, script, order = _split(words)
         settings = read_settings(options.get("settings", ""))
@@ -52,7 +53,8 @@ def run(caller: Caller, words: Sequence[str]) -> int:
         complain(caller.prog, neutral(f"control: {error}"))
         return exits.FAILED
     except CtldError as error:
-        complain(caller.prog, error_line(error))
+        hint = "" if not isinstance(error, ConnectFailed) or options else " (-k says where the controller listens)"
+        complain(caller.prog, f"{error_line(error)}{hint}")
         return exits.FAILED
     if script:
         write_line(neutral(f"response {response.type} {response.action} {response.status}", frozenset()))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ReportFile", "read_spec", "run"]
 
 _KEYS = frozenset(("profile", "items"))
+_NOT_UNDERSTOOD = "what the daemon says of the report cannot be understood"
 
 
 def run(caller: Caller, words: Sequence[str]) -> int:
@@ -69,7 +70,7 @@ def read_spec(path: str) -> dict[str, Any]:
     """
     try:
         spec = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, no TOML, a NUL in the path
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML, a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read {path}: {reason}") from None
     for key in spec:
@@ -114,11 +115,11 @@ def _make(caller: Caller, arguments: Arguments, opts: Mapping[str, Any], file: R
             printer.close()
             complain(caller.prog, f"{error_line(error)}: what was collected until then is fetched")
             result, status = {"archive": archive}, exits.status_of(error)
-        _fetch(caller, printer, name, result["archive"], file)
+        size_of_archive = _fetch(caller, printer, name, result, file)
     finally:
         printer.close()
     caller.ask("gather_forget", {"name": name})
-    _tell(caller.prog, arguments, result, file.path)
+    _tell(caller.prog, arguments, result, file.path, size_of_archive)
     return status
 
 
@@ -150,20 +151,21 @@ def _pack_rest(caller: Caller, name: str) -> Any:
     return None
 
 
-def _fetch(caller: Caller, printer: Printer, name: str, archive: Mapping[str, Any], file: ReportFile) -> None:
-    """Write the archive to the file.
+def _fetch(caller: Caller, printer: Printer, name: str, result: object, file: ReportFile) -> int:
+    """Write the archive to the file; return how many bytes it has.
 
     Raises:
         RemoteProtocolError: What comes is not what was announced.
     """
-    sha256, offset, total = hashlib.sha256(), 0, archive["bytes"]
+    total, digest = _announced(result)
+    sha256, offset = hashlib.sha256(), 0
     pieces: Generator[Any, None, None] = caller.conversation.run("gather_fetch", {"name": name}, stream=True)
     with Interrupts(caller.conversation, caller.prog, lambda: None):
         for kind, piece in pieces:
             if kind != "item":
                 continue
-            data = base64.b64decode(piece["data"], validate=True)
-            if piece["offset"] != offset or offset + len(data) > total:
+            begin, data = _piece(piece)
+            if begin != offset or offset + len(data) > total:
                 raise RemoteProtocolError("the report does not come in one piece")
             sha256.update(data)
             offset += len(data)
@@ -179,20 +181,41 @@ def _fetch(caller: Caller, printer: Printer, name: str, archive: Mapping[str, An
                     }
                 )
             )
-    if offset != total or sha256.hexdigest() != archive["sha256"]:
+    if offset != total or sha256.hexdigest() != digest:
         raise RemoteProtocolError(f"the report is damaged; it is still on the daemon's machine as {name!r}")
     file.keep()
+    return total
 
 
-def _tell(prog: str, arguments: Arguments, result: Mapping[str, Any], path: str) -> None:
+def _announced(result: object) -> tuple[int, str]:
+    """Return the size of the archive that there shall be, and its digest."""
+    archive = result.get("archive") if isinstance(result, dict) else None
+    if isinstance(archive, dict):
+        total, digest = archive.get("bytes"), archive.get("sha256")
+        if type(total) is int and isinstance(digest, str):
+            return total, digest
+    raise RemoteProtocolError(_NOT_UNDERSTOOD)
+
+
+def _piece(item: Any) -> tuple[object, bytes]:
+    """Return where a piece of the archive begins, and its bytes."""
+    try:
+        return item["offset"], base64.b64decode(item["data"], validate=True)
+    except (KeyError, TypeError, ValueError):
+        raise RemoteProtocolError(_NOT_UNDERSTOOD) from None
+
+
+def _tell(prog: str, arguments: Arguments, result: Mapping[str, Any], path: str, total: int) -> None:
     if arguments.json or arguments.json_seq:
         write_line(json_line({**result, "output": path}))
         return
-    count = f"{result['files']} files, " if "files" in result else ""
-    write_line(f"{one_line(path)}: {count}{size(result['archive']['bytes'])}")
-    for outcome, items in result.get("outcomes", {}).items():
+    count = f"{one_line(result['files'])} files, " if "files" in result else ""
+    write_line(f"{one_line(path)}: {count}{size(total)}")
+    outcomes = result.get("outcomes")
+    for outcome, items in outcomes.items() if isinstance(outcomes, dict) else ():
         if outcome != "ok":
-            complain(prog, f"{items} {'item' if items == 1 else 'items'} {one_line(outcome)}: see manifest.json")
+            noun = "item" if items == 1 else "items"
+            complain(prog, f"{one_line(items)} {noun} {one_line(outcome)}: see manifest.json")
 
 
 class ReportFile:

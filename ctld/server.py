@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import platform
-import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextvars import copy_context
 from os import PathLike
@@ -323,7 +322,7 @@ class Server(Generic[A]):
             "pid": os.getpid(),
             "state": "stopping" if runtime.stopping else "running",
             "started_at": round(runtime.started_at, 3),
-            "uptime": round(time.time() - runtime.started_at, 3),
+            "uptime": round(runtime.uptime, 3),
             "listeners": [listener.address for listener in self._listeners],
             "out_of_descriptors": any(listener.exhausted for listener in self._listeners),
             **counters,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ctld.commands.context import Context
+from ctld.commands.fitting import fitting
 from ctld.commands.journal import MANAGEMENT
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
@@ -54,8 +55,9 @@ def event_commands() -> CommandRegistry[Any]:
         since: Annotated[int | None, Option("only what came after this number, the oldest first")] = None,
         limit: Annotated[int, msgspec.Meta(ge=1, le=RING_SIZE), Option("how many at most")] = _DEFAULT_LIMIT,
     ) -> list[Event]:
-        """List events of late: those after a number, or the newest ones."""
-        return ctx.events.past(*_types(type), opts=opts, since=since, limit=limit)
+        """List events of late: those after a number, or the newest ones; no more than 4 MiB at once."""
+        found = ctx.events.past(*_types(type), opts=opts, since=since, limit=limit)
+        return fitting(reversed(found))[::-1] if since is None else fitting(found)
 
     return commands
 

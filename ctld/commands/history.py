@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ctld.commands.context import Context
+from ctld.commands.fitting import fitting
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
 from ctld.errors import CommandFailed
@@ -27,10 +28,10 @@ def history_commands() -> CommandRegistry[Any]:
         limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT), Option("how many at most")] = 100,
         before: Annotated[int | None, Option("only entries with a lower id: for the next page")] = None,
     ) -> list[Entry]:
-        """List who asked for what, and what became of it: the newest first."""
+        """List who asked for what, and what became of it: the newest first, and no more than 4 MiB at once."""
         history = ctx.runtime.history
         if history is None:
             raise CommandFailed("this daemon keeps no history")
-        return await history.query(since=since, cmd=cmd, uid=uid, failed=failed, before=before, limit=limit)
+        return fitting(await history.query(since=since, cmd=cmd, uid=uid, failed=failed, before=before, limit=limit))
 
     return commands

@@ -16,7 +16,7 @@ from ctld.commands.context import Context
 from ctld.commands.job_options import JobName
 from ctld.commands.options import Option
 from ctld.commands.registry import CommandRegistry
-from ctld.errors import CommandFailed
+from ctld.errors import Busy, CommandFailed
 from ctld.jobs.console import Console
 from ctld.jobs.supervisor import Supervisor
 from ctld.jobs.tail import last_bytes
@@ -98,8 +98,15 @@ class _Bridge:
 
     @classmethod
     def build(cls, console: Console, replayed: bytes) -> "tuple[_Bridge, socket.socket]":
-        """Make a bridge, and return it with the far end of its sockets."""
-        near, far = socket.socketpair()
+        """Make a bridge, and return it with the far end of its sockets.
+
+        Raises:
+            Busy: There are no descriptors left for them.
+        """
+        try:
+            near, far = socket.socketpair()
+        except OSError as exc:
+            raise Busy(f"the terminal cannot be joined: {exc.strerror}") from exc
         near.setblocking(False)
         bridge = cls(console, near)
         if replayed:  # an empty piece would be the end

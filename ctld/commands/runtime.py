@@ -102,8 +102,14 @@ class Runtime:
     sessions: SessionTable = field(init=False)
     stopping: bool = False
     started_at: float = field(default_factory=time.time)
+    _started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.sessions = SessionTable(
             SessionAudit(self.events, self.history), grace=self.limits.session_grace, most=self.limits.max_sessions
         )
+
+    @property
+    def uptime(self) -> float:
+        """For how many seconds the daemon has run, however its clock was set meanwhile."""
+        return time.monotonic() - self._started

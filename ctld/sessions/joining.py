@@ -39,11 +39,14 @@ async def receive_fds(stream: Stream, count: int) -> list[int]:
 
     Raises:
         BadRequest: It sent something else, or nothing in time; its connection will end.
+        Busy: This side has no descriptors left; so will it then.
     """
     try:
         return await stream.take_fds(count, FDS_TIMEOUT)
     except RemoteProtocolError as exc:
         raise BadRequest(str(exc)) from exc
+    except OSError as exc:
+        raise Busy(f"descriptors cannot be taken: {exc.strerror}") from exc
 
 
 async def run_program(

@@ -101,6 +101,7 @@ class SessionTable:
             return  # it never started: whoever asked for it knows
         if not session.watched:
             self._ended[session.id] = (time.monotonic(), session)
+            self._forget()  # nobody may ever ask
         self._on_change(session, "end")
 
     async def close(self, hurry: asyncio.Event | None = None) -> None:

@@ -42,8 +42,8 @@ def test_ours_answer(subject, generator, folder):
         assert lineup.missing == {}
         for kind in KINDS if not subject.echo else ("echo",):
             request = request_of(subject.wire, kind, subject.echo)
-            path, process = lineup.paths[subject.name], lineup.processes[subject.name]
-            assert generator.run("flow", path, request, 2, 1, 0.02, process).rate > 0
+            path, pid = lineup.paths[subject.name], lineup.pids[subject.name]
+            assert generator.run("flow", path, request, 2, 1, 0.02, pid).rate > 0
 
 
 @pytest.mark.slow
@@ -59,8 +59,9 @@ def test_peers_answer_what_ctld_answers(subject, kind, generator, folder):
         if subject.name in lineup.missing:
             pytest.skip(lineup.missing[subject.name])
         request = request_of(subject.wire, kind)  # the load generator looks at the first answer
+        path, pid = lineup.paths[subject.name], lineup.pids[subject.name]
         for connections, depth in ((1, 1), (3, 1), (1, 4)):
-            load = generator.run("flow", lineup.paths[subject.name], request, connections, depth, 0.02)
+            load = generator.run("flow", path, request, connections, depth, 0.02, pid)
             assert load.rate > 0
 
 
@@ -87,7 +88,6 @@ def test_one_of_ours_has_to_start(folder):
 @pytest.mark.slow
 def test_without_peers_all_else_is_measured(folder, monkeypatch, capsys):
     monkeypatch.setattr(servers, "peers_python", no_peers)
-    monkeypatch.setattr("benchmarks.load.TRIES", 1)
     rows = flows.measure(Plan(rounds=1, seconds=0.01, full=False, scratch=folder))
     missing = {row.subject for row in rows if row.verdict == "missing"}
     assert missing == {name for peer in PEERS for name in (peer.name, f"ctld full / {peer.name}")}

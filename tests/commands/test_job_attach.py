@@ -1,6 +1,7 @@
 """At the terminal of a job, over a real socket."""
 
 import asyncio
+import errno
 import os
 
 import pytest
@@ -119,3 +120,16 @@ async def test_what_has_no_terminal_says_why(stage):
         await stage.call("job_attach", name="down")
     with pytest.raises(NotFound):
         await stage.call("job_attach", name="down", process=3)
+
+
+async def test_without_descriptors_it_says_so(stage, monkeypatch, caplog):
+    def exhausted() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    await started(stage)
+    client = await stage.raw()
+    monkeypatch.setattr("ctld.commands.job_attach.socket.socketpair", exhausted)
+    answer = await client.ask("job_attach", {"name": "shell"}, session={"io": "frames"})
+    assert (answer["code"], answer["message"]) == ("busy", "the terminal cannot be joined: Too many open files")
+    assert not caplog.records
+    assert await client.ask("ping") == {"status": True, "response": "pong"}

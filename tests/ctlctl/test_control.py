@@ -181,3 +181,14 @@ def test_completion(words, candidates):
 def test_completion_needs_no_daemon(capfd):
     assert ctlctl.main(["-s", "/nowhere", "__complete", "fish", "control", "reb"]) == 0
     assert capfd.readouterr().out.split() == ["reboot"]
+
+
+def test_who_has_said_nothing_is_told_how_to_say_where(capfd, monkeypatch, folder):
+    monkeypatch.setattr("ctlctl.control.socket_path", lambda *options: f"{folder}/default.socket")
+    assert ctlctl.main(["control", "start", "a", "b"]) == 1
+    assert capfd.readouterr().err == (
+        f"ctlctl: cannot connect to {folder}/default.socket: No such file or directory "
+        "(-k says where the controller listens)\n"
+    )
+    assert ctlctl.main(["control", "-k", str(folder), "start", "a", "b"]) == 1
+    assert "-k says" not in capfd.readouterr().err

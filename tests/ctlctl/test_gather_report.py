@@ -255,6 +255,58 @@ async def test_a_daemon_that_hands_over_something_else(
     assert left(folder) == set()
 
 
+@pytest.mark.parametrize(
+    ("result", "piece"),
+    [
+        (None, None),
+        ({"archive": {"bytes": "10", "sha256": "x"}}, None),
+        ({"archive": {"bytes": 10}}, None),
+        ({"archive": {"bytes": 10, "sha256": "x"}}, 5),
+        ({"archive": {"bytes": 10, "sha256": "x"}}, {"offset": 0}),
+        ({"archive": {"bytes": 10, "sha256": "x"}}, {"offset": 0, "data": "*"}),
+    ],
+)
+async def test_a_daemon_whose_words_make_no_sense(folder: Path, result: Any, piece: Any) -> None:
+    status, out, err = await told(folder, result, piece)
+    assert (status, out) == (8, "")
+    assert "what the daemon says of the report cannot be understood" in err
+    assert left(folder) == set()
+
+
+async def test_nothing_of_a_result_steers_the_terminal(folder: Path) -> None:
+    archive = {"bytes": 1, "sha256": hashlib.sha256(b"a").hexdigest()}
+    result = {"archive": archive, "files": "\x1b[2J", "outcomes": {"\x1b[3J": "\x1b]0;x\x07"}}
+    status, out, err = await told(folder, result, {"offset": 0, "data": "YQ=="})
+    assert status == 0
+    assert out == "out.tar.xz: \\u001b[2J files, 1 B\n"
+    assert "\x1b" not in err.replace("\x1b[K", "")
+
+
+async def told(folder: Path, result: Any, piece: Any) -> tuple[int, str, str]:
+    """Fetch a report from a daemon that says this of it."""
+    commands = ctld.CommandRegistry[Any]()
+
+    @commands.command("gather_report", role="admin")
+    async def gather_report(ctx: ctld.Context, **opts: Any) -> Any:
+        """Pretend."""
+        return result
+
+    @commands.command("gather_fetch", role="admin")
+    async def gather_fetch(ctx: ctld.Context, name: str) -> AsyncIterator[Any]:
+        """Pretend."""
+        yield piece
+
+    @commands.command("gather_forget", role="admin")
+    async def gather_forget(ctx: ctld.Context, name: str) -> None:
+        """Pretend."""
+
+    async with serving(folder, commands) as served:
+        shell = Shell(folder, f"unix:{served.path}")
+        answer = await shell.run("gather", "report", shell.spec(SPEC), "-o", "out.tar.xz")
+    (folder / "out.tar.xz").unlink(missing_ok=True)
+    return answer
+
+
 async def test_a_report_that_never_began_has_nothing_to_fetch(folder: Path) -> None:
     commands = ctld.CommandRegistry[Any]()
 

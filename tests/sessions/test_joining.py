@@ -2,15 +2,20 @@
 
 import asyncio
 import base64
+import errno
 import os
 import signal
 import socket
 import sys
 import time
+from typing import cast
 
 import pytest
 
+from ctld.errors import Busy
 from ctld.limits import Limits
+from ctld.sessions.joining import receive_fds
+from ctld.stream import Stream
 from tests.frames_client import (
     EXIT,
     RESIZE,
@@ -45,6 +50,15 @@ async def said(client, text: bytes) -> None:
     seen = b""
     while text not in seen:
         seen += (await read_frame(client))[1]
+
+
+async def test_without_descriptors_none_are_taken():
+    class Exhausted:
+        async def take_fds(self, count, timeout):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with pytest.raises(Busy, match=r"^descriptors cannot be taken: Too many open files$"):
+        await receive_fds(cast(Stream, Exhausted()), 3)
 
 
 class TestFrames:

@@ -1,6 +1,8 @@
 """Every session of a daemon, by id."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -49,6 +51,19 @@ async def test_ended_ones_are_kept_for_a_while_and_not_without_bound(table, monk
     assert list(table) == ended[2:]
     monkeypatch.setattr(table_module, "_RETENTION", 0.0)
     assert list(table) == []
+
+
+async def test_ended_ones_are_forgotten_though_nobody_asks(table, monkeypatch):
+    monkeypatch.setattr(table_module, "_KEPT", 2)
+    ended = []
+    for _ in range(4):
+        session = table.create(["true"], tty=False, on_disconnect="detach")
+        ended.append(weakref.ref(session))
+        await start_program(session)
+        await session.wait()
+        del session
+    gc.collect()
+    assert [one() is not None for one in ended] == [False, False, True, True]
 
 
 async def test_closing_ends_all_and_begins_nothing(table):

@@ -17,6 +17,7 @@ from tests.fuzz.targets import (
     guest_agent,
     native,
     pictures,
+    serving,
     settings,
     taskmaster,
     terminal,
@@ -37,6 +38,7 @@ _MODULES: Final = (
     settings,
     terminal,
     pictures,
+    serving,
 )
 
 TARGETS: Final[dict[str, Target]] = {target.name: target for module in _MODULES for target in module.TARGETS}
