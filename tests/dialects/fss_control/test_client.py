@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctld.dialects.fss_control.client import BadOrder, ask, read_settings, socket_path
+from ctld.dialects.fss_control.client import BadOrder, ask, is_good, read_settings, sentence, socket_path
 from ctld.dialects.fss_control.packet import encode_packet
 from ctld.dialects.fss_control.responses import Response, encode_response
 from ctld.errors import ConfigError, ConnectFailed, ConnectionLost, RemoteProtocolError
@@ -121,3 +121,89 @@ def test_settings_that_are_none(tmp_path, content, message):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(ConfigError, match="Is a directory"):
         read_settings(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("response", "good", "text"),
+    [
+        (Response("controller", "F_done", "start"), True, "The action 'start' is performed."),
+        (Response("init", "F_success", "reboot"), True, "The action 'reboot' is performed successfully."),
+        (
+            Response("controller", "F_busy", "stop"),
+            False,
+            "WARNING: The action 'stop' could not be performed because the service is busy.",
+        ),
+        (Response("controller", "F_failure", "stop"), False, "The action 'stop' failed with status 'F_failure'."),
+        (
+            Response("controller", "F_failure", "stop", b"It is gone.\n"),
+            False,
+            "The action 'stop' failed with status 'F_failure': It is gone.",
+        ),
+        (
+            Response("error", "F_memory_not", "start"),
+            False,
+            "ERROR: Received error response for action 'start' with status 'F_memory_not' (342).",
+        ),
+        (
+            Response("error", "F_memory_not", "start", b"Full."),
+            False,
+            "ERROR: Received error response for action 'start' with status 'F_memory_not': Full.",
+        ),
+        (Response("error", "F_done"), False, "ERROR: Received error response with status 'F_done' (260)."),
+        (Response("error", "F_my_own", "", b"\xff"), False, "'F_my_own': \ufffd"),
+    ],
+)
+def test_answers_in_plain_words(response, good, text):
+    assert is_good(response) is good
+    said = sentence(response)
+    assert said.endswith(text)
+    assert "()" not in said
+
+
+def test_a_controller_that_drips_is_given_up_at_the_deadline(path):
+    """Each byte comes in time; the whole answer does not."""
+    done = threading.Event()
+
+    def drip(client):
+        client.recv(65536)
+        for i in range(len(WIRE)):
+            try:
+                client.sendall(WIRE[i : i + 1])
+            except OSError:
+                return
+            if done.wait(0.05):
+                return
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def serve():
+            client, _ = listening.accept()
+            with client:
+                drip(client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(ConnectionLost, match="too long"):
+                ask(path, ["start", "a", "b"], timeout=0.2)
+        finally:
+            done.set()
+            thread.join()
+
+
+def test_a_connection_that_breaks_is_lost(path):
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def reset():
+            client, _ = listening.accept()
+            client.close()  # with the request unread
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        with pytest.raises(ConnectionLost, match=r"broke|without a whole answer"):
+            ask(path, ["start", "a", "b"])
+        thread.join()
