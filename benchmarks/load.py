@@ -30,8 +30,8 @@ class Load:
 
     rate: float  # answers per second
     busy: float  # how busy the load generator was; near 1, it was the bottleneck
-    p50: float | None = None  # seconds for a request, where there was one at a time
-    p99: float | None = None
+    p50: float | None = None  # seconds for a request, where there was one at a time: the median
+    least: float | None = None
 
 
 def compiler() -> str | None:
@@ -79,7 +79,7 @@ class LoadGenerator:
         found = self._run([str(each) for each in how], request.data, seconds)
         in_turn = connections == 1 and mode in {"flow", "cycle"}
         rate = rate_of(found["count"], found["seconds"], found["cpu"], found["server_cpu"], in_turn=in_turn)
-        return Load(rate, found["cpu"] / found["seconds"], found.get("p50"), found.get("p99"))
+        return Load(rate, found["cpu"] / found["seconds"], found.get("p50"), found.get("least"))
 
     def _run(self, how: Sequence[str], data: bytes, seconds: float) -> dict[str, float]:
         try:

@@ -35,9 +35,10 @@ def measure(plan: Plan) -> list[Row]:
         rounds = rounds_of(plan, [YARDSTICK, FULL], slice_of, lineup)
     title = f"{MESSAGES:,} messages"
     ours, yardstick = rounds[FULL.name], rounds[YARDSTICK.name]
-    first = [(load.p50 or 0.0) * 1000 for load in ours]
+    # By the clock on the wall: of each slice the least, in which nobody else had the processor.
+    first = [(load.least or 0.0) * 1000 for load in ours]
     return [
         row_of(title, YARDSTICK.name, [load.rate for load in yardstick], "msg/s", None, generator.note),
         row_of(title, FULL.name, ratios(ours, yardstick), "x", RATE, generator.note),
-        row_of("first message", FULL.name, first, "ms", FIRST, generator.note),
+        row_of("first message", FULL.name, first, "ms", FIRST, "the least of each slice"),
     ]
