@@ -1,5 +1,6 @@
 """Which rows make which plot; pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,16 @@ BARS = {
 }
 
 
+NUMBER = r"([\d,]+)"
+
+# The curves, and the rows that are their points: one of the two, scenario or subject, has the number.
+GROWTH = [
+    ("connections", re.compile("growth with connections"), re.compile(NUMBER)),
+    ("commands", re.compile("growth with commands"), re.compile(f"{NUMBER}, 10 of them asked for")),
+    ("subscribers of an event", re.compile(f"events to {NUMBER}"), re.compile("ctld full")),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A plot, and what it shows."""
@@ -31,10 +42,10 @@ def plots(rows: Sequence[Row]) -> dict[str, Picture]:
     for shape, (title, unit) in BARS.items():
         if groups := _bars_of(rows, shape):
             found[f"benchmark-{shape}.svg"] = Picture(title, bars(title, unit, KINDS, groups, mark=1))
-    if points := _fanout(rows):
-        title = "Events, by the number of subscribers"
-        svg = curves(title, "microseconds for one delivery", "subscribers", [Curve("ctld full", points)])
-        found["benchmark-events.svg"] = Picture(title, svg)
+    if lines := _growth(rows):
+        title = "What one request costs, as numbers grow"
+        svg = curves(title, "microseconds of the server's processor", "how many of them", lines)
+        found["benchmark-growth.svg"] = Picture(title, svg)
     return found
 
 
@@ -60,9 +71,13 @@ def _bar(row: Row | None) -> Bar | None:
     return Bar(row.value, row.low, row.high)
 
 
-def _fanout(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    return [
-        (float(row.scenario.removeprefix("events to ")), row.value)
-        for row in rows
-        if row.scenario.startswith("events to ") and row.unit == "us" and row.value is not None
-    ]
+def _growth(rows: Sequence[Row]) -> list[Curve]:
+    """Return a curve for each kind of growth that was measured."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for name, scenario, subject in GROWTH:
+            found = scenario.fullmatch(row.scenario), subject.fullmatch(row.subject)
+            if all(found) and row.unit == "us" and row.value is not None:
+                count = next(match[1] for match in found if match and match.re.groups)
+                points.setdefault(name, []).append((float(count.replace(",", "")), row.value))
+    return [Curve(name, sorted(each)) for name, each in points.items()]
