@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,80 @@ async def test_one_user_cannot_take_all_places_nor_all_descriptors(tmp_path: Pat
         await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
         assert await mine[0].ask("ping") == {"status": True, "response": "pong"}
         assert served.server.status()["refused"] == 40
+
+
+def numbers(size: int) -> bytes:
+    return b"[%b0]" % (b"0," * (size // 2))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        asking("can_i", b'{"cmd":"ping","cli":"x","opts":{"a":%b}}' % numbers(8 * SIZE - 100)),
+        asking("vault", b'{"cli":"x","password":%b}' % numbers(8 * SIZE - 100)),
+        asking("vault", b'{"password":"x","rest":%b}' % numbers(8 * SIZE - 100)),
+    ],
+    ids=["asked about", "denied", "denied for others"],
+)
+async def test_beside_a_secret_nothing_large_is_walked(tmp_path: Path, data: bytes) -> None:
+    """It took a second per MiB, for everybody, and whoever asked needed no role."""
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+
+    @commands.command("vault", role="admin")
+    async def vault(ctx: ctld.Context, password: ctld.Secret) -> None:
+        """Take a password."""
+
+    class Stranger(ctld.ClientHandler[Any]):
+        async def on_connect(self) -> None:
+            self.peer = ctld.Peer(uid=12345, transport="unix")
+
+    async with serving(tmp_path, commands, handler=Stranger) as served:
+        attacker = await served.connect()
+        begun = time.process_time()
+        attacker.write(data)
+        assert (await attacker.receive()).keys() <= {"status", "response", "message", "code", "role", "remedy"}
+        assert time.process_time() - begun < 5  # of the processor: it takes a tenth of a second, and took fifteen
+        for entry in await served.server.history.query():
+            assert entry.cli in ("***", "")
+            assert entry.message in ("***", "")
+            assert "too long to keep" in entry.options
+
+
+async def test_a_browser_gives_no_orders(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        client = await served.connect()
+        client.write(b"POST /x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n" + asking("ping") * 3)
+        (answer,) = await client.receive_all()
+        assert (answer["status"], answer["message"]) == (False, "this is no web server")
+
+
+async def test_what_runs_without_a_client_is_bounded_for_each_and_for_all(tmp_path: Path) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+
+    @commands.command("linger", role="anyone")
+    async def linger(ctx: ctld.Context) -> None:
+        """Take until the end of the daemon."""
+        await ctx.stopping.wait()
+
+    uids = iter([1, 2, 3])
+
+    class Anybody(ctld.ClientHandler[Any]):
+        async def on_connect(self) -> None:
+            self.peer = ctld.Peer(uid=next(uids), transport="unix")
+
+    limits = Limits(max_detached=8, stop_grace=1)
+    async with serving(tmp_path, commands, handler=Anybody, limits=limits) as served:
+        first, second, third = [await served.connect() for _ in range(3)]
+        for client in (first, second):
+            for _ in range(4):
+                assert (await client.ask("linger", detach=True))["status"]
+            answer = await client.ask("linger", detach=True)
+            assert (answer["status"], answer["code"]) == (False, "busy")
+        answer = await third.ask("linger", detach=True)
+        assert (answer["status"], answer["code"]) == (False, "busy")
+        assert await third.ask("ping") == {"status": True, "response": "pong"}
+        (victim, *_) = served.server._runtime.operations.running()
+        victim.cancel()
+        with pytest.raises(ctld.CommandFailed):
+            await victim.wait()
+        assert (await third.ask("linger", detach=True))["status"]
