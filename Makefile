@@ -21,12 +21,12 @@ STAMPS  := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test suite lint types format docs bench bench-full fuzz install clean
+.PHONY: help demo run test suite lint types format docs bench bench-full bench-micro fuzz install clean
 
 help: ## Say what can be made
 	@echo "ctld: a framework for local control daemons"
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do printf '%-16s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do printf '%-18s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter, ARGS=... goes to pytest; see CONTRIBUTING.md."
 
@@ -93,6 +93,9 @@ bench: $(STAMPS)/install ## Measure beside a yardstick and the peers: some minut
 
 bench-full: $(STAMPS)/install ## The same with all that takes long
 	$(CLEAN) $(BIN)/python -m benchmarks --full $(ARGS)
+
+bench-micro: $(STAMPS)/install ## Count the instructions of each part, and what has changed; ARGS=--update keeps them
+	$(CLEAN) $(BIN)/python -m benchmarks.micro $(ARGS)
 
 fuzz: $(STAMPS)/fuzz ## Throw bytes at every parser, SECONDS_EACH=20, ARGS=target
 	$(CLEAN) $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS_EACH) $(ARGS)

@@ -19,13 +19,13 @@ def test_make_alone_explains_and_does_nothing(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     done = make(folder=tmp_path)
     assert done.returncode == 0
-    for target in ("demo", "test", "run", "lint", "types", "docs", "bench", "bench-full", "fuzz"):
+    for target in ("demo", "test", "run", "lint", "types", "docs", "bench", "bench-full", "bench-micro", "fuzz"):
         assert f"make {target} " in done.stdout
     assert os.listdir(tmp_path) == ["Makefile"]
 
 
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "suite", "run", "lint", "types", "docs", "bench", "bench-full", "fuzz"]
+    "target", ["demo", "test", "suite", "run", "lint", "types", "docs", "bench", "bench-full", "bench-micro", "fuzz"]
 )
 def test_each_target_brings_its_own_set_up(target, tmp_path):
     done = make("-n", target, f"VENV={tmp_path}/venv")
