@@ -69,20 +69,17 @@ def write_word(word: str) -> str:
     # Other readers may take more for white space than this one does.
     if word[0] not in _QUOTES and not _looks_escaped(word) and not any(map(str.isspace, word)):
         return word
-    for quote in _QUOTES:
-        if quote not in word:
-            backslashes = len(word) - len(word.rstrip("\\"))
-            return f"{quote}{word}{backslashes * chr(92)}{quote}"
-    return f'"{_escape(word)}"'
+    return _quoted(word)
 
 
 def write_words(words: list[str] | tuple[str, ...]) -> str:
-    """Return words as one line, without its newline.
+    """Return words as one line, without its newline, which no reader takes for a comment.
 
     Raises:
         InvalidWord: One of them cannot be held by a line.
     """
-    return " ".join(map(write_word, words))
+    line = " ".join(map(write_word, words))
+    return f"{_quoted(words[0])}{line[len(words[0]) :]}" if line.startswith("#") else line
 
 
 def encode_line(line: str) -> str:
@@ -143,6 +140,14 @@ def _read_quoted(line: str, start: int) -> tuple[str, int] | None:
             kept = at + 1
         at = line.find(quote, at + 1)
     return None
+
+
+def _quoted(word: str) -> str:
+    for quote in _QUOTES:
+        if quote not in word:
+            backslashes = len(word) - len(word.rstrip("\\"))
+            return f"{quote}{word}{backslashes * chr(92)}{quote}"
+    return f'"{_escape(word)}"'
 
 
 def _escape(word: str) -> str:

@@ -135,3 +135,7 @@ def test_garbage_is_refused_or_understood(junk):
     for data in (junk, b"header:\n" + junk + b"\npayload:\n"):
         with contextlib.suppress(MalformedPayload):
             assert data.endswith(decode_payload(data).content)
+
+
+def test_a_name_that_looks_like_a_comment_is_not_lost():
+    assert decode_payload(encode_payload([("#x", "y")])).header == (("#x", ("y",)),)

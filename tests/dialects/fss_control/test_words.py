@@ -130,3 +130,11 @@ def test_reading_takes_linear_time(text):
     started = time.process_time()
     read_words(text * (300_000 // len(text)))
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("word", ["#", "#x", '#"', "#'\"`", "#\\"])
+def test_the_first_word_of_a_line_is_no_comment(word):
+    line = write_words([word, "#y"])
+    assert not line.startswith("#")
+    assert read_words(line) == [word, "#y"]
+    assert write_words(["y", "#x"]) == "y #x"
