@@ -38,9 +38,9 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Attributes:
         runtime_dir: Where sockets live; made if it is missing.  Empty: `/run/ctld` for root,
             else `ctld` below `XDG_RUNTIME_DIR`.
-        state_dir: Where things live that outlast the daemon.  Empty: `STATE_DIRECTORY`, which
-            systemd sets, else `/var/lib/ctld` beside root's `/run/ctld`, else `state` below
-            the runtime directory.
+        state_dir: Where things live that outlast the daemon; nobody else may write there.  Empty:
+            `STATE_DIRECTORY`, which systemd sets, else `/var/lib/ctld` beside root's `/run/ctld`,
+            else `state` below the runtime directory.
         log_level: The least severe messages that are logged.
         log_format: Lines for people, or one JSON object per line.
     """
