@@ -2,16 +2,18 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import math
+import random
 from pathlib import PurePosixPath
 from typing import Any
 
-from ctld.errors import CommandFailed, InvalidOptions, LocalProtocolError
+from ctld.errors import CommandFailed, InvalidOptions, LocalProtocolError, RemoteProtocolError
 from ctld.sessions.console import ConsoleViewer
 from ctld.testing import check_garbage
 from ctld.wire.buffer import ReceiveBuffer
-from ctld.wire.codec import NEED_DATA
+from ctld.wire.codec import END_OF_INPUT, NEED_DATA
 from ctld.wire.jsontext import decode_deep, encode
 from ctld.wire.messages import Cancel, Failure, Invalid, Reply, Request
 from ctld.wire.native import NativeCodec
@@ -26,6 +28,8 @@ def fuzz_native(data: bytes) -> None:
     """However the bytes are cut they mean the same, and every answer is one line that its reader takes."""
     events = check_garbage(lambda: NativeCodec(max_line=MAX_LINE), data, also=further_cuts(data))
     _check_meaning(data, events)
+    for pieces in ([data], *further_cuts(data)):
+        assert _in_batches(pieces, len(data)) == events
     for event in events:
         if isinstance(event, Cancel):
             continue
@@ -45,10 +49,39 @@ def fuzz_native(data: bytes) -> None:
                 continue
 
 
+def _in_batches(pieces: list[bytes], number: int) -> list[Any]:
+    """Read as a connection does, which takes some requests of a batch or all."""
+    codec, rng, events = NativeCodec(MAX_LINE), random.Random(number), []
+
+    def take(requests: list[Request]) -> int:
+        taken = rng.choice((0, 1, len(requests), len(requests)))
+        events.extend(requests[:taken])
+        return min(taken, len(requests))
+
+    with contextlib.suppress(RemoteProtocolError):
+        for piece in [*pieces, b""]:
+            if piece:
+                codec.receive_data(piece)
+            else:
+                codec.receive_eof()
+            while True:
+                left = codec.hand_out(take)
+                if left == 0 and piece:
+                    break
+                if left is None:
+                    event = codec.next_event()
+                    if event is NEED_DATA or event is END_OF_INPUT:
+                        break
+                    events.append(event)
+    return events
+
+
 def _check_meaning(data: bytes, events: list[Any]) -> None:
     """Compare with what the rules say of each line, read slowly (N2, N4)."""
     lines = [line for line in data.split(b"\n") if line and not line.isspace()]
     wanted = [meaning for line in lines if (meaning := _meaning(line)) != "nothing"]
+    if "the web" in wanted:
+        del wanted[wanted.index("the web") :]
     assert len(wanted) == len(events), f"{len(wanted)} lines mean something, and there are {len(events)} events"
     for meaning, event in zip(wanted, events, strict=True):
         if meaning != "either":
@@ -57,13 +90,13 @@ def _check_meaning(data: bytes, events: list[Any]) -> None:
 
 
 def _meaning(line: bytes) -> str:
-    """Tell what a line is: a slug, `Request`, `Cancel`, `nothing`; `either` where two readings are allowed."""
+    """Tell what a line is: a slug, `Request`, `Cancel`, `nothing`, `the web`; `either` where two readings will do."""
     if len(line) > MAX_LINE:
         return "too-large"
     try:
         value = json.loads(line.decode(), parse_constant=_no_constant)
     except ValueError:
-        return "syntax"
+        return "the web" if _is_http(line) else "syntax"
     if isinstance(value, dict) and "cancel" in value:
         wanted = value["cancel"]
         # A number too long for a float, or half a surrogate pair, makes some parsers give up on the line.
@@ -84,6 +117,16 @@ def _meaning(line: bytes) -> str:
     if not isinstance(value.get("session"), dict | None):
         return "bad-request"
     return "Request" if isinstance(value.get("opts"), dict | None) else "invalid-options"
+
+
+def _is_http(line: bytes) -> bool:
+    """Tell whether a line is the first one of a request to a web server."""
+    method, path, version = [*line.split(b" ", 2), b"", b""][:3]
+    return (
+        (method.isalpha() and method.isupper() and 3 <= len(method) <= 10)
+        and (path != b"" and path.split() == [path])
+        and (version[:5] == b"HTTP/" and version[5:6].isdigit())
+    )
 
 
 def _no_constant(name: str) -> None:
@@ -191,8 +234,7 @@ def _is_json(value: object) -> bool:
 
 def fuzz_buffer(data: bytes) -> None:
     """Any calls in any order give what a plain list of bytes gives, and look at no byte more often than needed."""
-    buffer, model = ReceiveBuffer(), b""
-    counted = buffer._data = CountedBytes()
+    buffer, model = _CountingBuffer(), b""
     fed = calls = 0
     position = 0
     while position < len(data):
@@ -209,9 +251,27 @@ def fuzz_buffer(data: bytes) -> None:
         model = _same(buffer, model, operation, size)
         assert len(buffer) == len(model)
     assert buffer.take_all() == model
-    # Fed once, searched once for each of two terminators in turn, taken once, and a little for each call.
+    # Fed once, searched once, taken once, and a little for each call.
     if not any(byte % 8 in (4, 5, 7) for byte in data):
-        assert counted.work <= 4 * fed + 4 * calls, f"{counted.work} bytes looked at, of {fed}"
+        assert buffer.work <= 4 * fed + 4 * calls, f"{buffer.work} bytes looked at, of {fed}"
+
+
+class _CountingBuffer(ReceiveBuffer):
+    """Counts at how many bytes it looks, whatever it holds them in."""
+
+    work = 0
+
+    @property
+    def _data(self) -> CountedBytes:
+        return self._counted
+
+    @_data.setter
+    def _data(self, data: bytes) -> None:
+        self._counted = data if isinstance(data, CountedBytes) else CountedBytes(data)
+        self._counted.tell = self._count
+
+    def _count(self, size: int) -> None:
+        self.work += size
 
 
 def _same(buffer: ReceiveBuffer, model: bytes, operation: int, size: int) -> bytes:

@@ -74,22 +74,25 @@ class CountedBytes(bytearray):
 
     work = 0
 
+    def tell(self, size: int) -> None:
+        self.work += size
+
     def find(self, sub: bytes, start: int = 0, *end: int) -> int:
         found = super().find(sub, start, *end)
-        self.work += (len(self) if found < 0 else found) - start
+        self.tell((len(self) if found < 0 else found) - start)
         return found
 
     def rfind(self, sub: bytes, start: int = 0, *end: int) -> int:
         found = super().rfind(sub, start, *end)
-        self.work += len(self) - max(found, start)
+        self.tell(min(len(self), *end, len(self)) - max(found, start))
         return found
 
     def __getitem__(self, key):
         value = super().__getitem__(key)
         if isinstance(key, slice):
-            self.work += len(value)
+            self.tell(len(value))
         return value
 
     def __iadd__(self, data):
-        self.work += len(data)
+        self.tell(len(data))
         return super().__iadd__(data)
