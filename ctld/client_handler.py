@@ -214,4 +214,6 @@ class ClientHandler(Generic[A]):
         sink = current_request.get() or getattr(current_owner.get(), "sink", None)
         if sink is None:
             raise Cancelled("no request is being handled here")
-        await sink.send_progress(Progress(message))
+        drained = sink.send_progress(Progress(message))
+        if drained is not None:
+            await drained

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -170,31 +170,28 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
             returned = f"handle_cmd() of {what!r} returned {type(outcome).__name__}, or no message"
             raise internal_error(logger, returned, None)
 
-    async def send_progress(self, update: Progress) -> None:
-        """Send progress; waits while the client reads too slowly."""
+    def send_progress(self, update: Progress) -> Awaitable[None] | None:
+        """Send progress; returns what to wait for while the client reads too slowly."""
         if self.hijack is not None and self.hijack.way is not Way.FDS:
-            return  # the bytes are no messages any more; who watches the operation sees it
-        connection = self.conversation.connection
-        connection.send(update, self.request.id)
-        if connection.congested:
-            await connection.drained()
+            return None  # the bytes are no messages any more; who watches the operation sees it
+        return self._send(update)
 
-    async def send_item(self, item: Item) -> None:
-        """Send an item; waits while the client reads too slowly."""
-        connection = self.conversation.connection
-        connection.send(item, self.request.id)
-        if connection.congested:
-            await connection.drained()
+    def send_item(self, item: Item) -> Awaitable[None] | None:
+        """Send an item; returns what to wait for while the client reads too slowly."""
+        return self._send(item)
 
-    async def send_interim(self, reply: Reply) -> None:
-        """Send an answer that is not the last one; waits while the client reads too slowly."""
-        connection = self.conversation.connection
-        connection.send(reply, self.request.id)
+    def send_interim(self, reply: Reply) -> Awaitable[None] | None:
+        """Send an answer that is not the last one; returns what to wait for while the client reads too slowly."""
         self.lasting = True
-        if connection.input_ended:
+        drained = self._send(reply)
+        if self.conversation.connection.input_ended:
             self.on_end_of_input()
-        if connection.congested:
-            await connection.drained()
+        return drained
+
+    def _send(self, message: Progress | Item | Reply) -> Awaitable[None] | None:
+        connection = self.conversation.connection
+        connection.send(message, self.request.id)
+        return connection.drained() if connection.congested else None
 
     def begun(self, operation: Operation[Any]) -> None:
         """Learn which operation serves the request."""

@@ -34,10 +34,11 @@ def exchange_on(connection: Connection, handler: Any = None) -> Exchange:
 async def test_messages_carry_the_id_and_wait_for_a_slow_peer():
     connection = Connection()
     exchange = exchange_on(connection)
-    await exchange.send_progress(Progress("a"))
+    assert exchange.send_progress(Progress("a")) is None
     connection.congested = True
-    await exchange.send_progress(Progress("b"))
-    await exchange.send_item(Item(1))
+    for drained in (exchange.send_progress(Progress("b")), exchange.send_item(Item(1))):
+        assert drained is not None
+        await drained
     assert connection.sent == [(Progress("a"), 7), (Progress("b"), 7), (Item(1), 7)]
     assert connection.waited == 2
 

@@ -6,7 +6,7 @@ nobody.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, overload
 
@@ -82,16 +82,20 @@ class Sink(SessionSink, Protocol):
         """Where the request came from; asked for only if somebody writes it down."""
         ...
 
-    async def send_progress(self, update: Progress) -> None:
-        """Pass on a progress message; waits while the client is slow, never fails if it is gone."""
+    def send_progress(self, update: Progress) -> Awaitable[None] | None:
+        """Pass on a progress message; never fails because the client is gone.
+
+        Returns:
+            What to await before the next one, where the client is slow.
+        """
         ...
 
-    async def send_item(self, item: Item) -> None:
-        """Pass on an item of a stream; waits and never fails likewise."""
+    def send_item(self, item: Item) -> Awaitable[None] | None:
+        """Pass on an item of a stream, likewise."""
         ...
 
-    async def send_interim(self, reply: Reply) -> None:
-        """Pass on an answer that is not the last one; waits and never fails likewise."""
+    def send_interim(self, reply: Reply) -> Awaitable[None] | None:
+        """Pass on an answer that is not the last one, likewise."""
         ...
 
     def begun(self, operation: "Operation[Any]") -> None:
@@ -112,10 +116,10 @@ class _NoSink:
     task: asyncio.Task[Any] | None = None
     origin = Origin()
 
-    async def send_progress(self, update: Progress) -> None:
+    def send_progress(self, update: Progress) -> None:
         """Drop it; watchers read the operation."""
 
-    async def send_item(self, item: Item) -> None:
+    def send_item(self, item: Item) -> None:
         """Drop it."""
 
     async def take_over(self, way: Way, session_id: str = "") -> Stream:
@@ -126,7 +130,7 @@ class _NoSink:
         """
         raise CommandFailed("this needs a client's connection, and there is none")
 
-    async def send_interim(self, reply: Reply) -> None:
+    def send_interim(self, reply: Reply) -> None:
         """Drop it."""
 
     def begun(self, operation: "Operation[Any]") -> None:
@@ -201,8 +205,12 @@ class Context(SessionMethods, msgspec.Struct, Generic[A_co], eq=False, weakref=T
         update = Progress(message, current, total, unit, data, operation.seq)
         operation.note(update)
         if self._wants_progress:
-            await self._sink.send_progress(update)
-        await self._give_others_a_turn()
+            drained = self._sink.send_progress(update)
+            if drained is not None:
+                await drained
+        self._until_yield -= 1
+        if not self._until_yield:
+            await self._give_others_a_turn()
 
     async def send_interim(self, response: object) -> None:
         """Send an answer that is not the last one: the ancestor's way to subscribe (N6).
@@ -216,14 +224,16 @@ class Context(SessionMethods, msgspec.Struct, Generic[A_co], eq=False, weakref=T
         Raises:
             LocalProtocolError: JSON cannot carry it; nothing of it has been sent.
         """
-        await self._sink.send_interim(Reply(response))
-        await self._give_others_a_turn()
-
-    async def _give_others_a_turn(self) -> None:
+        drained = self._sink.send_interim(Reply(response))
+        if drained is not None:
+            await drained
         self._until_yield -= 1
         if not self._until_yield:
-            self._until_yield = _CALLS_PER_TURN
-            await asyncio.sleep(0)
+            await self._give_others_a_turn()
+
+    async def _give_others_a_turn(self) -> None:
+        self._until_yield = _CALLS_PER_TURN
+        await asyncio.sleep(0)
 
     @overload
     async def call(

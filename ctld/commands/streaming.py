@@ -14,7 +14,7 @@ __all__ = ["collect", "send_items"]
 _ITEMS_PER_TURN: Final = 256
 
 
-async def send_items(generator: AsyncGenerator[Any, Any], send: Callable[[Item], Awaitable[None]]) -> None:
+async def send_items(generator: AsyncGenerator[Any, Any], send: Callable[[Item], Awaitable[None] | None]) -> None:
     """Send each item of a stream as it comes."""
     await _drive(generator, lambda item: send(Item(item)))
 
@@ -28,7 +28,7 @@ async def collect(generator: AsyncGenerator[Any, Any], max_size: int) -> list[An
     items = []
     size = 2
 
-    async def keep(item: Any) -> None:
+    def keep(item: Any) -> None:
         nonlocal size
         size += len(encode(item)) + 1
         if size > max_size:
@@ -39,7 +39,7 @@ async def collect(generator: AsyncGenerator[Any, Any], max_size: int) -> list[An
     return items
 
 
-async def _drive(generator: AsyncGenerator[Any, Any], take: Callable[[Any], Awaitable[None]]) -> None:
+async def _drive(generator: AsyncGenerator[Any, Any], take: Callable[[Any], Awaitable[None] | None]) -> None:
     """Have each item of a stream taken before the next one is made.
 
     A cancellation that strikes while an item waits for the client is thrown into the
@@ -52,7 +52,9 @@ async def _drive(generator: AsyncGenerator[Any, Any], take: Callable[[Any], Awai
             item = await advance
             count += 1
             try:
-                await take(item)
+                taken = take(item)
+                if taken is not None:
+                    await taken
                 if count % _ITEMS_PER_TURN == 0:
                     await asyncio.sleep(0)
             except asyncio.CancelledError as exc:

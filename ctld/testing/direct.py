@@ -119,11 +119,11 @@ class _Recorder:
         self.updates: list[Progress] = []
         self.interim: list[Any] = []
 
-    async def send_progress(self, update: Progress) -> None:
+    def send_progress(self, update: Progress) -> None:
         """Keep it."""
         self.updates.append(update)
 
-    async def send_item(self, item: Item) -> None:
+    def send_item(self, item: Item) -> None:
         """Never called: a test iterates over the function itself."""
 
     async def take_over(self, way: Way, session_id: str = "") -> Stream:
@@ -134,7 +134,7 @@ class _Recorder:
         """
         raise CommandFailed("this needs a client's connection, and there is none")
 
-    async def send_interim(self, reply: Reply) -> None:
+    def send_interim(self, reply: Reply) -> None:
         """Keep it."""
         self.interim.append(reply.response)
 

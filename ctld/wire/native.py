@@ -147,11 +147,11 @@ class NativeCodec:
             LocalProtocolError: JSON cannot carry it; nothing of it has been written.
         """
         if type(message) is Reply:
-            line = b'{"status":true,"response":%b' % encode(message.response)
+            line = b'{"status":true,"response":' + encode(message.response)
         elif type(message) is Progress:
             line = _progress_line(message)
         elif type(message) is Item:
-            line = b'{"status":true,"item":%b' % encode(message.item)
+            line = b'{"status":true,"item":' + encode(message.item)
         elif type(message) is Failure:
             line = _failure_line(message)
         elif type(message) is Continue:
@@ -190,7 +190,7 @@ class NativeCodec:
 
 
 def _progress_line(message: Progress) -> bytes:
-    line = b'{"status":true,"progress":%b' % encode(message.message)
+    line = b'{"status":true,"progress":' + encode(message.message)
     if message.current is not None:
         line += b',"current":%b' % encode(message.current)
     if message.total is not None:

@@ -109,9 +109,9 @@ async def test_a_command_without_a_client_talks_to_nobody():
         return f"{ctx.server_version} {ctx.authorize}"
 
     assert await running(command).run(ALICE, "x", {}) == Reply("None None")
-    await NO_SINK.send_progress(Progress("x"))
-    await NO_SINK.send_item(Item(1))
-    await NO_SINK.send_interim(Reply("continue"))
+    assert NO_SINK.send_progress(Progress("x")) is None
+    assert NO_SINK.send_item(Item(1)) is None
+    assert NO_SINK.send_interim(Reply("continue")) is None
     assert NO_SINK.task is None
     assert NO_SINK.origin == Origin()
 

@@ -110,7 +110,7 @@ async def test_the_server_is_only_a_view():
 
 async def test_answers_that_are_not_the_last_one_are_kept():
     ctx = context()
-    await ctx._sink.send_interim(ctld.Reply("subscribed"))
+    assert ctx._sink.send_interim(ctld.Reply("subscribed")) is None
     assert ctx.interim == ["subscribed"]
 
 
