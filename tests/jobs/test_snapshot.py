@@ -10,7 +10,7 @@ def process(state: State, **keys) -> ProcessInfo:
 
 STOPPED, STARTING, ALIVE = process(State.STOPPED), process(State.STARTING), process(State.ALIVE)
 STOPPING, DONE = process(State.STOPPING), process(State.GOODSTOP)
-FAILED = process(State.BADSTOP, message="Failed to start.", last_exit="exit code 1")
+FAILED = process(State.BADSTOP, message="Failed to start. (exit code 1)", last_exit="exit code 1")
 WAITING = process(State.BADSTOP, retry_in=1.0)
 AGAIN = process(State.GOODSTOP, retry_in=0.0)
 
