@@ -148,6 +148,8 @@ def _assess_running(job: JobInfo) -> Verdict | str:
     for process in job.processes:
         if process.has_given_up:
             return f"process {process.index}: {process.message}"  # which says how it ended
-    if job.waits_for or not all(process.is_settled for process in job.processes):
+    if job.waits_for:
         return Verdict.PENDING
+    if not all(process.is_settled for process in job.processes):
+        return "it is suspended" if job.paused else Verdict.PENDING
     return Verdict.REACHED
