@@ -159,8 +159,7 @@ class CommandRegistry(Generic[A]):
             session: Whether the command may take the connection for itself.
             endless: Whether its stream never ends by itself; it must then be streamed, and
                 ends when its client vanishes.
-            many_answers: Whether it answers more than once without being a stream, as
-                `event_subscribe` does: wires with one answer refuse it, and schedules.
+            many_answers: Whether it answers more than once, as `event_subscribe` does.
             on_disconnect: What happens to it when its client vanishes.
             record: Whether the history records it; None: if it needs more than `observe`.
             aliases: Further names for it.
