@@ -74,18 +74,32 @@ def repeat(action: Callable[[], object]) -> Run:
 
 
 def _decoding(data: bytes) -> Callable[[], Any]:
+    """Decode requests as a connection does: all that have arrived at once."""
+
     @asynccontextmanager
     async def ready() -> AsyncIterator[Run]:
         codec = NativeCodec()
 
         def decode() -> None:
             codec.receive_data(data)
-            while codec.next_event() is not NEED_DATA:
-                pass
+            codec.hand_out(len)
 
         yield repeat(decode)
 
     return ready
+
+
+@asynccontextmanager
+async def decoding_by_line() -> AsyncIterator[Run]:
+    """Decode a line that may be anything, such as a wish to cancel."""
+    codec = NativeCodec()
+
+    def decode() -> None:
+        codec.receive_data(b'{"cancel":4711}\n')
+        while codec.next_event() is not NEED_DATA:
+            pass
+
+    yield repeat(decode)
 
 
 @asynccontextmanager
@@ -354,6 +368,7 @@ CASES: dict[str, Case] = {
     "codec: decode ping": Case(_decoding(PING)),
     "codec: decode echo": Case(_decoding(ECHO)),
     f"codec: decode echo, {BATCH} at once, each": Case(_decoding(ECHO * BATCH), 24, BATCH),
+    "codec: decode a cancel": Case(decoding_by_line),
     "codec: encode a reply": Case(encoding),
     "options: decode and call": Case(options),
     "dispatcher: ping": Case(_dispatching("ping", {})),

@@ -44,6 +44,7 @@ class Command:
         doc: Its documentation, for people.
         session: Whether it may take the connection for itself.
         endless: Whether its stream never ends by itself.
+        many_answers: Whether it answers more than once without being a stream.
         on_disconnect: What happens to it when its client vanishes: `continue` or `cancel`.
         record: Whether the history records it; None: if it needs more than `observe`.
         aliases: Further names.
@@ -58,6 +59,7 @@ class Command:
     doc: str = ""
     session: bool = False
     endless: bool = False
+    many_answers: bool = False
     on_disconnect: Literal["continue", "cancel"] = "continue"
     record: bool | None = None
     aliases: tuple[str, ...] = ()
@@ -70,6 +72,11 @@ class Command:
     def streams(self) -> bool:
         """Whether it yields its result item by item."""
         return inspect.isasyncgenfunction(inspect.unwrap(self.function))
+
+    @property
+    def needs_listener(self) -> bool:
+        """Whether it is of use only to a client that goes on listening: one answer is not its end."""
+        return self.session or self.endless or self.many_answers
 
     @cached_property
     def options(self) -> OptionSet:
@@ -137,6 +144,7 @@ class CommandRegistry(Generic[A]):
         role: Role,
         session: bool = False,
         endless: bool = False,
+        many_answers: bool = False,
         on_disconnect: Literal["continue", "cancel"] = "continue",
         record: bool | None = None,
         aliases: Collection[str] = (),
@@ -151,6 +159,7 @@ class CommandRegistry(Generic[A]):
             session: Whether the command may take the connection for itself.
             endless: Whether its stream never ends by itself; it must then be streamed, and
                 ends when its client vanishes.
+            many_answers: Whether it answers more than once, as `event_subscribe` does.
             on_disconnect: What happens to it when its client vanishes.
             record: Whether the history records it; None: if it needs more than `observe`.
             aliases: Further names for it.
@@ -171,6 +180,7 @@ class CommandRegistry(Generic[A]):
                 doc=inspect.getdoc(function) or "",
                 session=session,
                 endless=endless,
+                many_answers=many_answers,
                 on_disconnect="cancel" if endless else on_disconnect,
                 record=record,
                 aliases=tuple(aliases),

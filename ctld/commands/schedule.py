@@ -336,7 +336,7 @@ async def _check(ctx: Context[Any], name: str, options: dict[str, Any]) -> None:
     require_role(ctx.runtime, ctx.peer, command.role, name)
     if ctx.authorize is not None:
         await ctx.authorize(command, options)
-    if command.endless or command.session:
+    if command.needs_listener:
         raise BadRequest(f"{name} needs a client that listens: it cannot be scheduled")
     if command.options.has_secrets:
         raise BadRequest(f"{name} takes a secret, which a schedule would keep in a file")

@@ -147,8 +147,9 @@ def _assess_running(job: JobInfo) -> Verdict | str:
             return f"it waits for job {dependency!r}, which {reason}"
     for process in job.processes:
         if process.has_given_up:
-            ended = f" ({process.last_exit})" if process.last_exit else ""
-            return f"process {process.index}: {process.message}{ended}"
-    if job.waits_for or not all(process.is_settled for process in job.processes):
+            return f"process {process.index}: {process.message}"  # which says how it ended
+    if job.waits_for:
         return Verdict.PENDING
+    if not all(process.is_settled for process in job.processes):
+        return "it is suspended" if job.paused else Verdict.PENDING
     return Verdict.REACHED

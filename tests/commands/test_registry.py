@@ -256,6 +256,24 @@ def test_an_endless_command_is_a_stream_that_ends_with_its_client():
     assert command.on_disconnect == "cancel"
 
 
+@pytest.mark.parametrize(
+    ("function", "keys", "needed"),
+    [
+        (nothing, {}, False),
+        (numbers, {}, False),  # a stream with an end is a list to whoever asks for one answer
+        (nothing, {"on_disconnect": "cancel"}, False),
+        (nothing, {"session": True}, True),
+        (nothing, {"many_answers": True}, True),
+        (numbers, {"endless": True}, True),
+    ],
+)
+def test_which_commands_need_a_client_that_goes_on_listening(function, keys, needed):
+    commands = registry()
+    commands.command("x", role="anyone", **keys)(function)
+    (command,) = commands
+    assert command.needs_listener is needed
+
+
 # Including.
 
 

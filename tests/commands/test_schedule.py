@@ -417,6 +417,7 @@ async def test_what_could_not_be_done_now_is_not_noted(stage, tmp_path):
             ("note", {"txt": "x"}, InvalidOptions),
             ("note", {"text": "forbidden"}, Denied),
             ("stream", {}, BadRequest),
+            ("event_subscribe", {}, BadRequest),
             ("login", {"password": "x"}, BadRequest),
         ):
             with pytest.raises(error):

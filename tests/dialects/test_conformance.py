@@ -134,7 +134,8 @@ async def test_fails(daemon, name):
         }[name]
     )
     if wire.waits:
-        assert answer.message.startswith(f"job '{WEB}' is not running: process 0: Failed to start: Exited too soon.")
+        reason = "process 0: Failed to start: Exited too soon. (exit code 1)"  # and only once
+        assert answer.message == f"job '{WEB}' is not running: {reason}"
     await daemon.hears(lambda: len(daemon.messages(WEB)) == 2)
     assert daemon.messages(WEB) == ["Starting.", "Failed to start: Exited too soon. (exit code 1)"]
     assert state_of(daemon) is State.BADSTOP

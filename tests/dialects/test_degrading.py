@@ -69,6 +69,18 @@ async def test_d4_the_fields_of_a_failure_stay_behind(daemon):
             assert json.loads(answer.removesuffix(b";;")).keys() == keys
 
 
+@pytest.mark.parametrize("name", ["taskmaster", "fss-control", "guest-agent"])
+async def test_d4_the_reference_of_an_internal_error_is_in_the_sentence(daemon, name, caplog, monkeypatch):
+    await daemon.load(WEB, "sleep 60")
+    monkeypatch.setattr(daemon.supervisor, "start_job", lambda name: 1 / 0)
+    async with daemon.connect(name) as wire:
+        answer = await wire.ask("start", WEB)
+    # Rule.FEW_WORDS
+    found = re.fullmatch(r"internal error \(reference ([0-9a-f]{8})\)", answer.message)
+    assert found is not None, answer
+    assert f"internal error {found[1]}: " in caplog.text
+
+
 async def test_d5_over_a_unix_socket_even_taskmaster_knows_who_asks(daemon):
     await daemon.load(WEB, "sleep 60")
     path = f"{daemon.lab.folder}/local"

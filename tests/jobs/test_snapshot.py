@@ -10,7 +10,7 @@ def process(state: State, **keys) -> ProcessInfo:
 
 STOPPED, STARTING, ALIVE = process(State.STOPPED), process(State.STARTING), process(State.ALIVE)
 STOPPING, DONE = process(State.STOPPING), process(State.GOODSTOP)
-FAILED = process(State.BADSTOP, message="Failed to start.", last_exit="exit code 1")
+FAILED = process(State.BADSTOP, message="Failed to start. (exit code 1)", last_exit="exit code 1")
 WAITING = process(State.BADSTOP, retry_in=1.0)
 AGAIN = process(State.GOODSTOP, retry_in=0.0)
 
@@ -57,6 +57,9 @@ def test_one_word_says_it_all(info, summary):
             "it waits for job 'db', which is stopped",
             "somebody has started it again",
         ),
+        (job(ALIVE, ALIVE, paused=True), Verdict.REACHED, "somebody has started it again"),
+        (job(ALIVE, STARTING, paused=True), "it is suspended", "somebody has started it again"),
+        (job(WAITING, paused=True), "it is suspended", "somebody has started it again"),
         (job(STOPPED, desired=False), "somebody has stopped it", Verdict.REACHED),
         (job(FAILED, DONE, desired=False), "somebody has stopped it", Verdict.REACHED),
         (job(STOPPING, desired=False), "somebody has stopped it", Verdict.PENDING),

@@ -110,9 +110,7 @@ async def test_a_failing_program_is_restarted_as_often_as_allowed_and_not_faster
     with pytest.raises(CommandFailed) as caught:
         await supervisor.wait_for("bad", "running")
     took = asyncio.get_running_loop().time() - began
-    assert str(caught.value) == (
-        "job 'bad' is not running: process 0: Failed to start: Exited too soon. (exit code 1) (exit code 1)"
-    )
+    assert str(caught.value) == ("job 'bad' is not running: process 0: Failed to start: Exited too soon. (exit code 1)")
     assert lab.events.count("bad/0: Restarting.") == 2
     assert 2 * 0.2 <= took < 3
     info = supervisor.info("bad")

@@ -25,6 +25,7 @@ from ctld.dialects.fss_control.statuses import (
     TOO_SMALL,
     VALID_NOT,
 )
+from ctld.dialects.sentence import sentence_of
 from ctld.errors import LocalProtocolError
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Pause
 from ctld.wire.messages import Failure, Invalid, Outgoing, Progress, Reply, Request, RequestId
@@ -168,7 +169,7 @@ class FssCodec:
 
     def _refusal(self, failure: Failure) -> Response:
         status = failure.fields.get("status", ERRORS.get(failure.code))
-        text = message_text(failure.message)
+        text = message_text(sentence_of(failure))
         if status is None and self.action:
             return Response(self._type, OUTCOMES.get(failure.code, FAILURE), self.action, text)
         return Response("error", str(status or OUTCOMES.get(failure.code, FAILURE)), self.action, text)

@@ -17,6 +17,7 @@ from ctld.dialects.fss_control.actions import Order, delay_of, moment_of
 from ctld.dialects.fss_control.codec import FssCodec
 from ctld.dialects.fss_control.packet import HEAD_SIZE, MAX_PACKET
 from ctld.dialects.fss_control.statuses import DONE, SUCCESS, SUPPORTED_NOT
+from ctld.dialects.sentence import sentence_of
 from ctld.endpoint import Listen
 from ctld.wire.codec import Codec
 from ctld.wire.messages import Banner, Failure, Reply, Request
@@ -119,8 +120,8 @@ class FssHandler(ClientHandler[Any]):
             if command == "job_signal" and not cast("Signalled", final.response).processes:
                 return self.error(f"no process of job {order.rule!r} runs")
             return Reply(success)
-        # No job has such a name: as if there were none.  What else a failure says has no place on this wire.
-        return self.error(final.message, "not-found" if final.code == "job.name" else final.code)
+        # No job has such a name: as if there were none.  Its fields, which may be called as ours, stay behind.
+        return self.error(sentence_of(final), "not-found" if final.code == "job.name" else final.code)
 
     def _command_of(self, order: Order) -> tuple[str, Mapping[str, Any], str] | None:
         """Return the command of an action, its options, and what its success is called; None: it is switched off."""

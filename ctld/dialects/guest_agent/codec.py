@@ -10,6 +10,7 @@ from typing import Final
 
 from ctld.dialects.guest_agent.requests import RequestScanner, TooLong, options_of, understand
 from ctld.dialects.guest_agent.statuses import Status, failure_body
+from ctld.dialects.sentence import sentence_of
 from ctld.errors import LocalProtocolError
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Pause
 from ctld.wire.jsontext import encode
@@ -135,7 +136,9 @@ class GuestAgentCodec:
             elif message.code == "unknown-command":
                 body = failure_body(Status.COMMAND_NOT_FOUND)  # whose sentence everybody expects
             else:
-                body = failure_body(STATUSES.get(message.code, Status.HANDLER_ERROR), message.message or message.code)
+                body = failure_body(
+                    STATUSES.get(message.code, Status.HANDLER_ERROR), sentence_of(message) or message.code
+                )
         else:
             raise LocalProtocolError("a guest agent gives one answer, and nothing else")
         self.answered = True

@@ -17,9 +17,6 @@ from ctld.wire.messages import Banner, Failure, Reply, Request
 if TYPE_CHECKING:
     from ctld.dialects.guest_agent.commands import OptionValue
 
-# Beside those that a flag tells: what answers more than once.
-_MANY_ANSWERS: Final = frozenset(("event_subscribe",))
-
 __all__ = ["GUEST_AGENT", "GuestAgentHandler", "GuestAgentListen"]
 
 
@@ -63,7 +60,7 @@ class GuestAgentHandler(ClientHandler[Any]):
         if request.cmd != GET_OPTION:
             name = request.cmd.replace(".", "_")
             command = self._site.dispatcher.commands.get(name)
-            if command is not None and (command.session or command.endless or name in _MANY_ANSWERS):
+            if command is not None and command.needs_listener:
                 return self.error(
                     f"{name} does not end with one answer, and this wire has no room for more", "bad-request"
                 )

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from ctld.dialects.sentence import sentence_of
 from ctld.errors import LocalProtocolError, RemoteProtocolError
 from ctld.wire.buffer import ReceiveBuffer
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Pause
@@ -148,8 +149,8 @@ class TaskmasterCodec:
                 return len(self._out)
             case Failure(code=code) if code in _NOT_UNDERSTOOD:
                 answer = Answer(kind="invalid")
-            case Failure(message=text):
-                answer = Answer(kind="fail", error=text)
+            case Failure():
+                answer = Answer(kind="fail", error=sentence_of(message))
             case Reply(response=Answer() as answer):
                 pass
             case Reply() | Item():

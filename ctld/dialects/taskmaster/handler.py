@@ -75,7 +75,7 @@ class TaskmasterHandler(ClientHandler[Any]):
         try:
             return Reply(await self._answer(request.cmd, request.opts["job"], request.opts["data"]))
         except CommandFailed as error:
-            return Failure(_sentence(error), error.code)
+            return Failure(_sentence(error), error.code, error.fields)
 
     async def _answer(self, cmd: str, job: str, data: bytes) -> Answer:
         about = self._about_a_job().get(cmd)
