@@ -102,6 +102,9 @@ class ClientHandler(Generic[A]):
     has_handle_cmd: ClassVar[bool] = False
     """Whether a subclass wraps the way of a request."""
 
+    has_on_connect: ClassVar[bool] = False
+    """Whether a subclass looks at its clients before they are welcomed."""
+
     def __init__(self, site: Site, sock: socket.socket, peer: Peer) -> None:
         self.app: A = site.app
         self.server = site.server
@@ -115,6 +118,7 @@ class ClientHandler(Generic[A]):
         """Note whether the subclass wants to be asked, so that nobody else pays for it."""
         super().__init_subclass__(**kwargs)
         cls.has_authorize = cls.authorize is not ClientHandler.authorize
+        cls.has_on_connect = cls.on_connect is not ClientHandler.on_connect
         cls.has_handle_cmd = cls.handle_cmd is not ClientHandler.handle_cmd
 
     def make_codec(self) -> Codec:

@@ -140,8 +140,8 @@ class Connection(asyncio.Protocol):
             return False
         self.codec.receive_eof()
         self._pull()
-        if not self.gone and self._receiver is not None:
-            self._watch_for_hangup()
+        if self.queued and not self.gone and self._receiver is not None:
+            self._watch_for_hangup()  # it waits for an answer, and may leave before that
         return True
 
     def pause_writing(self) -> None:

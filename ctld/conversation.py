@@ -167,8 +167,9 @@ class Conversation:
     async def _begin(self) -> bool:
         """Let the handler look at the client; tell whether it is welcome."""
         try:
-            async with asyncio.timeout(self._limits.handshake_timeout) as self._opening:
-                await self.handler.on_connect()
+            if self.handler.has_on_connect:
+                async with asyncio.timeout(self._limits.handshake_timeout) as self._opening:
+                    await self.handler.on_connect()
             banner = self.handler.banner()
             if banner is not None:
                 self.connection.send(banner, more=False)

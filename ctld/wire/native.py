@@ -159,7 +159,8 @@ class NativeCodec:
             if message.session:
                 line += b',"session":%b' % encode(message.session)
         elif type(message) is Banner:
-            line = encode(message)[:-1]
+            # A dictionary, and not the Struct: every client costs one, and orjson knows only the former.
+            line = encode({name: getattr(message, name) for name in message.__struct_fields__})[:-1]
         else:
             raise LocalProtocolError(f"a server does not send a {type(message).__name__}")
         if request_id is None:
