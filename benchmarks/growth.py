@@ -15,9 +15,9 @@ from pathlib import Path
 
 from benchmarks.alone import run_alone
 from benchmarks.client import LineClient, raise_descriptors
+from benchmarks.clocks import processor_time
 from benchmarks.goals import GROWTH
 from benchmarks.growth_server import name_of
-from benchmarks.clocks import processor_time
 from benchmarks.processes import BenchmarkError, serving
 from benchmarks.results import Goal, Plan, Row, missing, row_of
 from benchmarks.wires import TEXT, json_line

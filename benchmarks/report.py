@@ -62,7 +62,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def _lines(row: Row) -> list[str]:
     value = "-" if row.value is None else number(row.value)
-    if row.value is not None and row.low is row.goal is None:
+    if row.value is not None and row.low is None and row.goal is None:
         return [f"  {row.subject:{ALONE}} {value:>9} {row.unit}"]
     goal = "" if row.goal is None else str(row.goal)
     subject, above = (row.subject, []) if len(row.subject) <= SUBJECT else ("", [f"  {row.subject}"])

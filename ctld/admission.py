@@ -5,9 +5,9 @@ from typing import Final
 
 __all__ = ["DESCRIPTOR_RESERVE", "Admission", "raise_descriptor_limit"]
 
-# Descriptors beside those of the clients: the loop, listeners, logs, the history, and
-# what a few dozen children need at the moment they start.
-DESCRIPTOR_RESERVE: Final = 256
+# Descriptors beside those of the clients: 256 for the loop, listeners, logs, the history, and what a few
+# dozen children need at the moment they start; 384 for files and terminals of jobs that callers look at.
+DESCRIPTOR_RESERVE: Final = 640
 
 
 class Admission:

@@ -10,6 +10,7 @@ import os
 import platform
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="keep notes, log and audit log")
     args = parser.parse_args(argv)
     seed = args.seed or f"{random.SystemRandom().randrange(10**9)}"
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # the daemon must not outlive us
     folder = Path(tempfile.mkdtemp(prefix="ctld-soak-"))
     try:
         return _soak(folder, args.minutes * 60, seed, args.clients)

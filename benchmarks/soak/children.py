@@ -33,6 +33,11 @@ class Children:
     def __init__(self) -> None:
         self._ended: dict[int, int] = {}
 
+    def started(self, pid: int) -> int:
+        """Learn of a new one, whose number may have been another's before; return it."""
+        self._ended.pop(pid, None)
+        return pid
+
     def reap(self) -> dict[int, int]:
         """Return the exit status of all that have ended; of those whom a signal ended, minus its number."""
         while True:

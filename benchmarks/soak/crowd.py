@@ -85,4 +85,5 @@ class Crowd:
     def _start(self, mix: str) -> int:
         self.started += 1
         name = f"c{self.started}"
-        return start_client(self._where, self._endless, self._folder, name, f"{self._seed}/{name}", mix)
+        seed = f"{self._seed}/{name}"
+        return self._children.started(start_client(self._where, self._endless, self._folder, name, seed, mix))

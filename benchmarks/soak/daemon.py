@@ -106,6 +106,7 @@ class Daemon:
 
     Attributes:
         pid: Its pid.
+        started: When it was started, by `time.monotonic()`.
         where: Its sockets.
         log: Its log.
         history: Its audit log.
@@ -118,9 +119,10 @@ class Daemon:
         self._folder = folder
         _write_files(folder, state)
         self._children = children
+        self.started = time.monotonic()
         command = [sys.executable, "-m", "ctld", "serve", "--config", str(folder / "ctld.toml")]
         with self.log.open("wb") as log:
-            self.pid = _spawn(command, {**os.environ, **environ}, log.fileno())
+            self.pid = children.started(_spawn(command, {**os.environ, **environ}, log.fileno()))
         self.where = self._await_start()
         self._descriptors = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
 

@@ -61,6 +61,7 @@ def measure(
         pid = os.fork()
         if pid == 0:
             _answer(listener)
+        children.started(pid)
     try:
         with _Asker(daemon) as one, _Asker(path) as other:
             found = _alternate([one, other], slices, requests)

@@ -31,7 +31,10 @@ def taskmaster(me: Persona) -> None:
         "pull": "job_pull",
     }
     with TaskmasterClient("127.0.0.1", me.where.taskmaster) as client:
-        client.connect().settimeout(PATIENCE)
+        try:
+            client.connect().settimeout(PATIENCE)
+        except CtldError as exc:
+            raise Gone(str(exc)) from exc
         _query(me, client, "list")
         _query(me, client, "push", name, "job_push", file)
         for cmd in me.rng.sample(sorted(commands), me.rng.randint(0, 3)):

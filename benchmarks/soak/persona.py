@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from benchmarks.soak.link import Gone, Link, Transport, Where
 from benchmarks.soak.notes import Notes
 
-__all__ = ["JOBS", "KILLED", "PROFILE", "Persona"]
+__all__ = ["JOBS", "KILLED", "LATE", "PROFILE", "Persona"]
 
 T = TypeVar("T")
 
@@ -20,6 +20,9 @@ PROFILE: Final = "load"
 
 KILLED: Final = 128
 """From this exit status on a signal has ended a program: one of the faults."""
+
+LATE: Final = 15.0
+"""The deadline of requests that may have to wait: for workers that are killed again and again."""
 
 # Half of the conversations are over UNIX sockets, as they are in life.
 _TRANSPORTS: Final[Sequence[Transport]] = ("unix", "unix", "tcp", "tls")

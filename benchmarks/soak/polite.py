@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from benchmarks.soak.persona import JOBS, KILLED, PROFILE, Persona
+from benchmarks.soak.persona import JOBS, KILLED, LATE, PROFILE, Persona
 
 __all__ = ["POLITE"]
 
@@ -105,7 +105,7 @@ def detach(me: Persona) -> None:
         operation = {"id": answer["response"]["operation"]}
         command = me.rng.choice(("op_wait", "op_watch", "op_cancel", None))
         if command:
-            link.ask(command, operation, **({"stream": True} if command == "op_watch" else {}))
+            link.ask(command, operation, deadline=LATE, **({"stream": True} if command == "op_watch" else {}))
     me.keep(link)
 
 
@@ -156,16 +156,18 @@ def gather(me: Persona) -> None:
     link = me.link(admin=True)
     kind = me.rng.random()
     if kind < 0.5:
-        link.ask(
-            "gather_exec", {"profile": PROFILE, "line": me.rng.choice(("true", "false", "echo hello", "sleep 0.1"))}
-        )
+        line = me.rng.choice(("true", "false", "echo hello", "sleep 0.1"))
+        link.ask("gather_exec", {"profile": PROFILE, "line": line}, deadline=LATE)
     elif kind < 0.8:
-        link.ask("gather_glob", {"profile": PROFILE, "pattern": "/etc/*.conf"}, stream=me.rng.random() < 0.5)
+        opts = {"profile": PROFILE, "pattern": "/etc/*.conf"}
+        link.ask("gather_glob", opts, stream=me.rng.random() < 0.5, deadline=LATE)
     else:
         name = me.notes.tag()
         items = [{"exec": "uname -a"}, {"copy": "/etc/hostname"}, {"exec": "sleep 0.1"}]
-        late = {"deadline": me.rng.uniform(0.01, 0.3)} if me.rng.random() < 0.3 else {}
-        link.ask("gather_report", {"profile": PROFILE, "items": items, "destination": name, "archive": False}, **late)
+        late = me.rng.uniform(0.01, 0.3) if me.rng.random() < 0.3 else LATE
+        link.ask(
+            "gather_report", {"profile": PROFILE, "items": items, "destination": name, "archive": False}, deadline=late
+        )
         link.ask("gather_forget", {"name": name})
     me.keep(link)
 

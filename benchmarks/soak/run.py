@@ -22,12 +22,15 @@ from benchmarks.soak.latency import Latency, measure
 from benchmarks.soak.ledger import Ledger, compare, unexcused
 from benchmarks.soak.notes import Notes
 from benchmarks.soak.schedule import Fault
-from benchmarks.soak.settle import Footprint, footprint, settle
+from benchmarks.soak.settle import Footprint, fill, footprint, settle
 
 __all__ = ["Soak", "Totals"]
 
 # Longer than any soak: an operation to wait for in vain.
 _FOR_EVER: Final = 86_000
+
+# Seconds from the start of the daemon's process to that of its server.
+_CLOCK_ROOM: Final = 20.0
 
 _LOOK: Final = 0.05  # seconds between two looks at the clients
 
@@ -106,6 +109,8 @@ class Soak:
             crowd.end()
         if not survived:
             return [Check("the daemon lives", [f"it has ended: {self._children.status(self._daemon.pid)}"])]
+        if self._before is None:
+            fill(self._daemon)
         restless = settle(self._daemon, endless)
         self.totals.clients += crowd.started
         crashed = [f"{crowd.crashed} of {crowd.started}"] if crowd.crashed else []
@@ -113,6 +118,7 @@ class Soak:
             Check("the clients of this soak have no defect", crashed, f"{crowd.started} clients"),
             Check("all comes to rest", restless),
             *self._compare(notes, doing),
+            self._clock_check(),
             *self._at_rest(),
         ]
 
@@ -171,8 +177,9 @@ class Soak:
 
     def _at_rest(self) -> list[Check]:
         """Compare the daemon at rest with itself after the warm-up."""
+        self._children.reap()  # what has lost its parent and ended is ours to take leave of
         now = footprint(self._daemon)
-        strays = [kind for kind in now.family if kind.startswith(("stray", "zombie"))]
+        strays = [kind for kind in now.family if kind in ("stray program", "stray job", "stray worker", "zombie")]
         checks = [Check("no process is lost", strays), *self._log()]
         if self._before is None:
             self._before = now, self._measure()
@@ -180,6 +187,13 @@ class Soak:
         footprint_before, latency_before = self._before
         checks += unchanged(footprint_before, now)
         return [*checks, latency_check(latency_before, self._measure(), _LATENCY_ROOM)]
+
+    def _clock_check(self) -> Check:
+        """Check that steps of the clock do not show where time is counted."""
+        with self._daemon.control() as client:
+            uptime = float(client.call("status")["uptime"])
+        wrong = abs(uptime - (time.monotonic() - self._daemon.started)) > _CLOCK_ROOM
+        return Check("the uptime does not follow the clock", [f"{uptime} s"] if wrong else [])
 
     def _measure(self) -> Latency:
         found = [measure(self._daemon.where.unix, self._folder, self._children) for _ in range(_MEASUREMENTS)]

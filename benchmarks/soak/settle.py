@@ -11,10 +11,14 @@ from benchmarks.soak.processes import descriptors, family, resident, threads
 from ctld.client.blocking import Client
 from ctld.errors import CommandFailed
 
-__all__ = ["Footprint", "at_rest", "footprint", "settle"]
+__all__ = ["Footprint", "at_rest", "fill", "footprint", "settle"]
 
 # Seconds: longer than any grace, wait for a restart, or result that is kept.
 _PATIENCE: Final = 30.0
+
+# More ended sessions than a daemon keeps for those who were cut off, with more output than it keeps of each.
+_SESSIONS: Final = 70
+_OUTPUT: Final = 300_000
 
 # What is still written, forgotten or closed a moment after the last request, in seconds.
 _MOMENT: Final = 4.0
@@ -61,7 +65,7 @@ def settle(daemon: Daemon, endless: str) -> list[str]:
         for report in client.call("gather_reports"):
             _attempt(client, "gather_forget", {"name": report["name"]})
         for name in JOBS:
-            _attempt(client, "job_thaw", {"name": name})
+            _attempt(client, "job_thaw", {"name": name, "manipulation_lock": "wait"})
             _attempt(client, "job_start", {"name": name, "manipulation_lock": "wait"})
         line = {"profile": PROFILE, "line": "sleep 0.5"}
         started = [client.call("gather_exec", line, detach=True)["operation"] for _ in range(WORKERS)]
@@ -72,6 +76,14 @@ def settle(daemon: Daemon, endless: str) -> list[str]:
             time.sleep(0.2)
     time.sleep(_MOMENT)
     return restless
+
+
+def fill(daemon: Daemon) -> None:
+    """Have a daemon keep as many ended sessions as it ever does, so that its memory does not grow by them later."""
+    cmd = ["sh", "-c", f"head -c {_OUTPUT} /dev/zero; sleep 0.2"]
+    for _ in range(_SESSIONS):
+        with daemon.control() as client, client.session("exec", {"cmd": cmd}, on_disconnect="detach") as session:
+            session.detach()
 
 
 def at_rest(client: Client) -> list[str]:
@@ -120,6 +132,6 @@ def _counts(command: str) -> bool:
 
 def _attempt(client: Client, command: str, opts: dict[str, Any]) -> None:
     try:
-        client.call(command, {**opts, "cli": "the soak itself"})
+        client.call(command, {**opts, "cli": "the soak itself"}, deadline=_PATIENCE)
     except CommandFailed:
         return  # it has happened already, or cannot: `at_rest()` says what is left

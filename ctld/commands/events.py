@@ -9,7 +9,6 @@ from ctld.commands.context import Context
 from ctld.commands.fitting import fitting
 from ctld.commands.journal import MANAGEMENT
 from ctld.commands.options import Option
-from ctld.commands.places import Places
 from ctld.commands.registry import CommandRegistry
 from ctld.errors import BadRequest, LocalProtocolError, ShuttingDown
 from ctld.events import RING_SIZE, Event
@@ -29,8 +28,6 @@ _Filter = Annotated[
 def event_commands() -> CommandRegistry[Any]:
     """Make the registry of these commands."""
     commands = CommandRegistry[Any]()
-    # Every event costs something for each of them, and a connection may have dozens.
-    places = Places("subscriptions")
 
     @commands.command("event_subscribe", role="observe", many_answers=True, on_disconnect="cancel")
     async def event_subscribe(
@@ -43,10 +40,7 @@ def event_commands() -> CommandRegistry[Any]:
         if ctx.operation.detached:
             raise BadRequest("a subscription needs a client that listens: it cannot be detached")
         listener = _Listener(ctx)
-        with (
-            places.hold(ctx.peer, ctx.runtime.limits.max_connections),
-            ctx.events.subscribe(*_types(type), since=since, opts=opts) as subscription,
-        ):
+        with ctx.events.subscribe(*_types(type), since=since, opts=opts) as subscription:
             await listener.send("subscribed")
             while True:
                 event = await anext(subscription)

@@ -15,6 +15,7 @@ import msgspec
 from ctld.commands.context import Context
 from ctld.commands.job_options import JobName
 from ctld.commands.options import Option
+from ctld.commands.places import Places
 from ctld.commands.registry import CommandRegistry
 from ctld.errors import Busy, CommandFailed
 from ctld.jobs.console import Console
@@ -29,6 +30,9 @@ _REPLAYED: Final = 16 * 1024
 
 _CHUNK: Final = 16 * 1024
 
+# Clients at terminals at once; each costs some descriptors.
+_MOST: Final = 64
+
 # Seconds until a job that is behind with reading is tried again; nobody tells when it is not.
 _RETRY: Final = 0.05
 
@@ -42,6 +46,7 @@ class AttachEnd(msgspec.Struct):
 def attach_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
     """Make the registry of this command."""
     commands = CommandRegistry[Any]()
+    places = Places("clients at the terminals of jobs")
 
     @commands.command("job_attach", role="operate", session=True)
     async def job_attach(
@@ -51,17 +56,22 @@ def attach_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
         read_only: Annotated[bool, Option("only look on")] = False,
     ) -> AttachEnd:
         """Join the terminal of a job: its latest output first, then what comes, until it ends or you leave."""
-        console = _console(supervisor, name, process)
-        replayed = last_bytes(supervisor.process(name, process).logs().get("stdout", ""), _REPLAYED)
-        bridge, far_end = _Bridge.build(console, replayed)
-        try:
-            session = Session.from_fd(far_end.detach(), on_resize=console.resize)
-            return AttachEnd(await ctx.attach(session, read_only=read_only))
-        finally:
-            far_end.close()
-            bridge.close()
+        with places.hold(ctx.peer, _MOST):
+            console = _console(supervisor, name, process)
+            replayed = last_bytes(supervisor.process(name, process).logs().get("stdout", ""), _REPLAYED)
+            return AttachEnd(await _attach(ctx, console, replayed, read_only=read_only))
 
     return commands
+
+
+async def _attach(ctx: Context[Any], console: Console, replayed: bytes, *, read_only: bool) -> int | None:
+    bridge, far_end = _Bridge.build(console, replayed)
+    try:
+        session = Session.from_fd(far_end.detach(), on_resize=console.resize)
+        return await ctx.attach(session, read_only=read_only)
+    finally:
+        far_end.close()
+        bridge.close()
 
 
 def _console(supervisor: Supervisor, name: str, index: int) -> Console:

@@ -12,6 +12,7 @@ from ctld.commands.job_options import JobName, ProcessNumber
 from ctld.commands.job_progress import follow_jobs
 from ctld.commands.job_rows import JobRow, JobState, JobStatus, Rows
 from ctld.commands.options import Option
+from ctld.commands.places import Places
 from ctld.commands.registry import CommandRegistry
 from ctld.errors import BadRequest, CommandFailed, NotFound
 from ctld.jobs.snapshot import Goal
@@ -19,6 +20,9 @@ from ctld.jobs.supervisor import Supervisor
 from ctld.jobs.tail import MAX_LINES, LogLine, LogTail
 
 __all__ = ["look_commands"]
+
+# Files that callers look at, all together: a job may have hundreds, and descriptors are everybody's.
+_MOST_FILES: Final = 128
 
 # Seconds between two looks at a file that somebody follows.
 _INTERVAL: Final = 0.2
@@ -30,6 +34,7 @@ def look_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
     """Make the registry of these commands."""
     commands = CommandRegistry[Any]()
     rows = Rows(supervisor)
+    files = Places("files to look at")
 
     @commands.command("job_list", role="observe")
     async def job_list(ctx: Context, usage: _Usage = True) -> list[JobRow]:
@@ -53,10 +58,11 @@ def look_commands(supervisor: Supervisor) -> CommandRegistry[Any]:
         """Show the end of what a job has written."""
         if follow and ctx.operation.detached:
             raise BadRequest("to follow a file needs a client that listens: it cannot be detached")
-        with ExitStack() as files:
-            tails = _open_tails(supervisor, name, process, "stderr" if stderr else "stdout", lines)
+        tails = _open_tails(supervisor, name, process, "stderr" if stderr else "stdout", lines)
+        with ExitStack() as held:
+            held.enter_context(files.hold(ctx.peer, _MOST_FILES, len(tails)))
             for tail in tails:
-                files.callback(tail.close)
+                held.callback(tail.close)
             while True:
                 found = [line for tail in tails for line in _read(tail)]
                 for line in found:

@@ -1,4 +1,4 @@
-"""Bounds on what callers hold open beside their connections: subscriptions, files, attached terminals.
+"""Bounds on what callers hold open beside their connections: files, attached terminals.
 
 A connection may have many requests under way, so the bound on connections does not bound what they
 hold.  The rule is the same as for connections: one user has at most half of the places.

@@ -46,12 +46,13 @@ class Console:
         return 0
 
     def resize(self, rows: int, cols: int) -> None:
-        """Tell the job the size of the window.
+        """Tell the job the size of the window; one that has ended need not know.
 
         Raises:
             InvalidOptions: No terminal has such a size.
         """
-        self._terminal.resize(rows, cols)
+        if self.is_open:
+            self._terminal.resize(rows, cols)
 
     def close(self) -> None:
         """Take the last output and close the terminal."""

@@ -5,7 +5,7 @@ import base64
 
 import pytest
 
-from ctld.errors import BadRequest, CommandFailed, InvalidOptions, NotFound
+from ctld.errors import BadRequest, Busy, CommandFailed, InvalidOptions, NotFound
 from ctld.jobs.state import State
 from tests.commands.job_stage import Stage, lab, stage
 
@@ -158,3 +158,22 @@ async def test_a_stream_that_is_followed_ends_with_the_daemon(stage):
     assert (await client.receive())["item"]["text"] == "line"
     stage.served.server.close()
     assert (await client.receive())["status"] is True
+
+
+async def test_one_user_looks_at_so_many_files_at_once(stage, monkeypatch):
+    monkeypatch.setattr("ctld.commands.job_looks._MOST_FILES", 4)
+    await stage.load("web", "sh -c 'echo out; sleep 60'", stdout="out", procNr=2, autoStart=True)
+    await alive(stage, "web")
+    await stage.load("many", "sh -c 'echo out; sleep 60'", stdout="out", procNr=3)
+    raw = await stage.raw()
+    with pytest.raises(Busy, match="one user has 2 files to look at at most"):
+        await stage.call("job_tail", name="many")
+    assert await stage.call("job_tail", name="many", process=1) is not None
+    raw.send({"cmd": "job_tail", "opts": {"name": "web", "follow": True, "lines": 1}, "id": 1, "stream": True})
+    await raw.receive()
+    with pytest.raises(Busy):
+        await stage.call("job_tail", name="web", process=0)
+    raw.send({"cancel": 1})
+    while "item" in await raw.receive():
+        pass
+    assert await stage.call("job_tail", name="web", process=0) is not None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from ctld.dialects.fss_control.statuses import HEADER_NOT, PAYLOAD_NOT
+from ctld.dialects.fss_control.statuses import HEADER_NOT, PAYLOAD_NOT, TOO_LARGE
 from ctld.dialects.fss_control.words import BLANKS, InvalidWord, decode_line, encode_line, read_words, write_words
 
 __all__ = ["LengthOf", "MalformedPayload", "Payload", "decode_payload", "encode_payload", "words_of"]
@@ -14,6 +14,9 @@ LengthOf: TypeAlias = Literal["payload", "packet"]
 
 _MAX_DIGITS: Final = 10  # of a number that fits into the four bytes of a packet's size
 
+# Bytes before the content: a few lines of words.  A packet may be sixteen times as large, and a header of that
+# size, blank lines and all, would keep the loop from everybody else for a second.
+_MAX_HEADER: Final = 64 * 1024
 
 _OBJECTS: Final = ("header", "signature", "payload")
 
@@ -108,6 +111,8 @@ def _split(data: bytes) -> tuple[list[str], bytes]:
     section = ""
     start = 0
     while (end := data.find(b"\n", start)) >= 0:
+        if end >= _MAX_HEADER:
+            raise MalformedPayload(f"the header has more than {_MAX_HEADER} bytes", TOO_LARGE)
         raw = data[start:end].decode("utf-8", "surrogateescape")
         start = end + 1
         if not raw.strip(BLANKS) or raw.lstrip(BLANKS).startswith("#"):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from ctld.dialects.guest_agent.requests import RequestScanner, TooLong, options_of, understand
+from ctld.dialects.guest_agent.requests import RequestScanner, TooLong, options_of
 from ctld.dialects.guest_agent.statuses import Status, failure_body
 from ctld.dialects.sentence import sentence_of
 from ctld.errors import LocalProtocolError
@@ -82,7 +82,7 @@ class GuestAgentCodec:
             self._done = True
             return
         if request is not None:
-            self._event = _event_of(request)
+            self._event = _event_of(self._scanner.command, request)
             self.event_size = len(request)
             self._scanner.take_all()
         elif self._scanner.hopeless and self._strict_errors:
@@ -156,10 +156,9 @@ class GuestAgentCodec:
         return self._scanner.take_all()
 
 
-def _event_of(request: bytes) -> Request | Invalid:
-    name = understand(request) or ""
+def _event_of(command: str, request: bytes) -> Request | Invalid:
     try:
-        return Request(name, options_of(request))
+        return Request(command, options_of(request))
     except (ValueError, RecursionError):
         return Invalid("invalid-options", "a number of the options has too many digits")
 

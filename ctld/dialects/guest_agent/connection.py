@@ -10,8 +10,8 @@ from ctld.dialects.guest_agent.statuses import Status, failure_body
 
 __all__ = ["Connection", "Dispatch"]
 
-Dispatch: TypeAlias = Callable[[bytes, Callable[[bytes], None]], None]
-"""Takes a request, and the function that its answer goes to."""
+Dispatch: TypeAlias = Callable[[str, bytes, Callable[[bytes], None]], None]
+"""Takes the name of a command, the request for it, and the function that its answer goes to."""
 
 # Seconds for an error that is told after the deadline has passed.
 _LAST_WORD: Final = 1.0
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
             return
         if request is not None:
             self._phase = _Phase.RUNNING
-            self._dispatch(request, self._answer)
+            self._dispatch(self._scanner.command, request, self._answer)
         elif self._scanner.hopeless and self._strict_errors:
             self._answer(failure_body(Status.BAD_REQUEST))
 

@@ -66,7 +66,7 @@ class GuestAgentHandler(ClientHandler[Any]):
                 )
             return await super().handle_cmd(Request(name, request.options))
         # Whatever else such a request holds, as the original does not look at it.
-        names = {key.lower(): value for key, value in request.opts.items()}
+        names = {key.lower(): value for key, value in request.opts.items() if value is not None}
         option = names.get("option") or ""
         if not isinstance(option, str):
             return self.error("Option is no string")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ctld.acceptor import Acceptor
 from ctld.dialects.guest_agent.connection import Connection
-from ctld.dialects.guest_agent.requests import understand
 from ctld.dialects.guest_agent.socket_file import open_socket
 from ctld.dialects.guest_agent.statuses import Status, failure_body
 
@@ -186,9 +185,8 @@ class Monitor:
         finally:
             self._connections.discard(connection)
 
-    def _dispatch(self, request: bytes, answer: Callable[[bytes], None]) -> None:
+    def _dispatch(self, name: str, request: bytes, answer: Callable[[bytes], None]) -> None:
         """Have a request answered by its handler, as it is now."""
-        name = understand(request) or ""
         handler = self._handlers.get(name)
         if handler is None:
             answer(failure_body(Status.COMMAND_NOT_FOUND))

@@ -32,8 +32,8 @@ class _Pairs(list[tuple[str, Any]]):
     """An object as it stands, since keys may come twice."""
 
 
-class _Number:
-    """A number, whose value nobody asks for: it may have any number of digits."""
+# Whose value nobody asks for: it may have any number of digits.
+_NUMBER: Final = object()
 
 
 def _no_number(text: str) -> NoReturn:
@@ -42,8 +42,8 @@ def _no_number(text: str) -> NoReturn:
 
 _GRAMMAR: Final = json.JSONDecoder(
     object_pairs_hook=_Pairs,
-    parse_int=lambda _: _Number(),
-    parse_float=lambda _: _Number(),
+    parse_int=lambda _: _NUMBER,
+    parse_float=lambda _: _NUMBER,
     parse_constant=_no_number,
 )
 
@@ -57,11 +57,13 @@ class RequestScanner:
     Attributes:
         hopeless: Whether what came can never become a request.
         size: How many bytes came.
+        command: What the request asks for, once there is one.
     """
 
     def __init__(self, max_size: int) -> None:
         self.hopeless = False
         self.size = 0
+        self.command = ""
         self._max_size = max_size
         self._data = bytearray()
         self._position = 0
@@ -91,9 +93,11 @@ class RequestScanner:
         if not complete:
             return None
         request = bytes(self._data)
-        if understand(request) is None:
+        command = understand(request)
+        if command is None:
             self._give_up()
             return None
+        self.command = command
         return request
 
     def take_all(self) -> bytes:

@@ -21,6 +21,14 @@ def test_the_end_of_a_child_is_remembered():
     assert children.reap() == {quick: 7, slow: -signal.SIGTERM}
 
 
+def test_a_new_child_with_the_number_of_an_old_one_has_not_ended():
+    children = Children()
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    assert children.wait(pid, 30.0) == 0
+    assert children.started(pid) == pid
+    assert children.status(pid) is None
+
+
 def test_orphans_are_adopted():
     script = """
 import os, subprocess

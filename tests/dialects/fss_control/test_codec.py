@@ -91,6 +91,7 @@ WRONG = [
     ("size over the limit", b"\x80\x7f\0\0\0", "F_too_large", ""),
     ("eof before the size", START[:-1], "F_too_small", ""),
     ("eof after the head", START[:5], "F_too_small", ""),
+    ("a header without an end", packet(b"header:\n" + b"\n" * 100_000), "F_too_large", ""),
     ("no header", packet(b"payload:\n"), "F_payload_not", ""),
     ("two headers", packet(b"header:\nheader:\npayload:\n"), "F_payload_not", ""),
     ("no payload", packet(b"header:\nlength 0\n"), "F_payload_not", ""),

@@ -109,6 +109,17 @@ def test_an_error_knows_the_action_where_the_header_got_that_far():
     assert caught.value.action == "start"
 
 
+@pytest.mark.parametrize("line", [b"\n", b"a b\n", b"# x\n", b"x ' ' '\n", b"x" * 65536 + b"\n"])
+def test_a_header_is_bounded_whatever_it_is_made_of_and_the_content_is_not(line):
+    rest = b"length 100000\npayload:\n" + b"x" * 100_000
+    room = 65536 - len(b"header:\nlength 100000\npayload:\n")
+    fits = b"header:\n" + line * (room // len(line)) + rest
+    assert len(decode_payload(fits).content) == 100_000
+    with pytest.raises(MalformedPayload, match="the header has more than 65536 bytes") as caught:
+        decode_payload(b"header:\n" + line * -(-65536 // len(line)) + rest)
+    assert caught.value.status == "F_too_large"
+
+
 def test_words_of_one_line():
     payload = decode_payload(b"header:\na\nb 1 2\nc\nc\nlength 0\npayload:\n")
     assert words_of(payload, "a") == ()

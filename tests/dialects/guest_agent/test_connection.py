@@ -39,9 +39,9 @@ class Transport(asyncio.Transport):
 
 class Peer:
     def __init__(self, *, timeout: float = 60, strict: bool = False, max_request: int = 100) -> None:
-        self.requests: list[tuple[bytes, Callable[[bytes], None]]] = []
+        self.requests: list[tuple[str, bytes, Callable[[bytes], None]]] = []
         self.connection = Connection(
-            lambda request, answer: self.requests.append((request, answer)),
+            lambda *request: self.requests.append(request),
             timeout=timeout,
             strict_errors=strict,
             max_request=max_request,
@@ -62,8 +62,8 @@ async def test_a_request_may_come_in_pieces_and_only_the_first_counts(cut: int) 
     assert peer.requests == []
     peer.connection.data_received(wire[cut:])
     peer.connection.data_received(b'{"Command":"y"}')
-    [(request, answer)] = peer.requests
-    assert request == wire
+    [(command, request, answer)] = peer.requests
+    assert (command, request) == ("x", wire)
     answer(b"done")
     assert peer.transport.written == b"done"
     await peer.leave()

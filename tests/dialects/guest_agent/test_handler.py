@@ -189,6 +189,15 @@ async def test_the_configuration_answers(agent, option, status, value):
     assert (answer["Status"], answer["Option"], answer["Value"]) == (status, option, value)
 
 
+@pytest.mark.parametrize("keys", [("Option", "option"), ("OPTION", "Option")])
+async def test_a2_a_null_leaves_what_an_earlier_key_said(agent, keys):
+    await agent.open()
+    answer = await agent.ask(
+        Command="agent.config.getoption", **dict(zip(keys, ("Daemon.LogLevel", None), strict=True))
+    )
+    assert answer["Value"] == "info"
+
+
 async def test_an_option_that_is_no_string(agent):
     await agent.open()
     answer = await agent.ask(Command="agent.config.getoption", Option=5)

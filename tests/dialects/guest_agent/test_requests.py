@@ -42,7 +42,9 @@ NEVER = [
 @pytest.mark.parametrize(("data", "command"), COMPLETE)
 def test_complete_requests(data, command):
     assert understand(data) == command
-    assert RequestScanner(10_000).feed(data) == data
+    scanner = RequestScanner(10_000)
+    assert scanner.feed(data) == data
+    assert scanner.command == command
 
 
 @pytest.mark.parametrize(("data", "command"), COMPLETE)

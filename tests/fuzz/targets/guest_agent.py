@@ -57,9 +57,7 @@ def _scan(pieces: list[bytes]) -> tuple[int, str] | None:
         assert scanner.pending == (0 if scanner.hopeless else len(received))
         if request is not None:
             assert request == received
-            command = understand(request)
-            assert command is not None
-            return number, command
+            return number, scanner.command
     return None
 
 
