@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from ctld.wire.frames import MAX_PAYLOAD
@@ -197,16 +198,17 @@ class InputPump:
         return 0
 
     def _on_writable(self) -> None:
-        while self._queue and self.open:
-            piece = self._queue[0]
-            count = self._try((piece,))
-            if not self.open:
-                return
-            self._size -= count
-            if count < len(piece):
-                self._queue[0] = piece[count:]
+        queue = self._queue
+        written = self._try(tuple(islice(queue, _AT_ONCE)))
+        if not self.open:
+            return
+        self._size -= written
+        while written:
+            piece = queue.popleft()
+            if written < len(piece):
+                queue.appendleft(piece[written:])
                 break
-            self._queue.popleft()
+            written -= len(piece)
         if self._full and self._size <= _LOW:
             self._full = False
             self._on_full(False)
