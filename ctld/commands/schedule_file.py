@@ -98,6 +98,8 @@ def write_entries(path: str, entries: Collection[ScheduledCommand]) -> None:
             os.fsync(file)
         os.replace(draft, path)
     except OSError as exc:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)  # where the disk is full, it would take what is left
         raise CommandFailed(f"cannot write the schedule {path}: {exc.strerror}") from None
     with contextlib.suppress(OSError):  # it is written; only a power failure could undo that now
         _sync_folder(folder)

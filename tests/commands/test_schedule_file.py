@@ -102,6 +102,7 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(path, monkeypatch):
     with pytest.raises(CommandFailed, match="No space left on device"):
         write_entries(path, [])
     assert read_entries(path) == [ENTRY]
+    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]  # a draft would take what is left of the disk
 
 
 def test_a_folder_that_cannot_be_synced_is_no_failure(path, monkeypatch):
