@@ -3,6 +3,9 @@
 A name is a path below the directory, and it may come from anywhere, so it is checked by
 shape, and the way to the file is walked one folder at a time without following symbolic
 links: no name leads outside, whatever lies in the directory.
+
+A job file is code that the daemon runs, so one that anybody may write, or in a folder where anybody
+may put another one, is not used.  Whose it is does not matter: who keeps the files need not be the daemon.
 """
 
 import errno
@@ -102,8 +105,11 @@ class JobStore:
             except OSError as error:
                 raise self._explain(error, name) from None
             try:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                mode = os.fstat(fd).st_mode
+                if not stat.S_ISREG(mode):
                     raise CommandFailed(f"the file of job {name!r} is no plain file")
+                if mode & stat.S_IWOTH:
+                    raise CommandFailed(f"anybody may write the file of job {name!r}: it is not used (chmod o-w)")
                 with os.fdopen(fd, "rb", closefd=False) as file:
                     data = file.read(MAX_JOB_FILE + 1)
             finally:
@@ -178,18 +184,25 @@ class JobStore:
                     raise self._explain(error, name) from None
                 os.close(folder)
                 folder = below
+                _require_closed(folder, parent)
             yield folder, base
         finally:
             os.close(folder)
 
     def _open_directory(self) -> int:
         try:
-            return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             message = f"cannot read the job directory {self.directory!r}: {error.strerror}"
             if error.errno == errno.ENOENT:
                 raise NotFound(message, kind="directory", name=self.directory) from None
             raise CommandFailed(message) from None
+        try:
+            _require_closed(descriptor, self.directory)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _enter(self, folder: int, name: str, create: bool) -> int:
         if create:
@@ -208,3 +221,13 @@ class JobStore:
                 f"the way to the file of job {name!r} leads over something that is no folder or no file"
             )
         return CommandFailed(f"the file of job {name!r}: {error.strerror}")
+
+
+def _require_closed(folder: int, name: str) -> None:
+    """Refuse a folder in which anybody may put a job file.
+
+    Raises:
+        CommandFailed: It is one.
+    """
+    if os.fstat(folder).st_mode & stat.S_IWOTH:
+        raise CommandFailed(f"anybody may write to the job directory {name!r}: it is not used (chmod o-w)")

@@ -159,3 +159,30 @@ def test_a_reader_never_sees_half_a_file(store):
     while not done.is_set():
         assert store.read("a") in versions
     writer.join()
+
+
+def test_what_anybody_may_write_is_not_run(tmp_path):
+    store = JobStore(str(tmp_path))
+    for name in ("open", "closed", "group/open", "group/closed", "folder/any"):
+        store.write(name, b"{}")
+    for name in ("open", "group/open"):
+        (tmp_path / f"{name}.tm.json").chmod(0o602)
+    (tmp_path / "folder").chmod(0o1777)
+    scan = store.scan()
+    assert set(scan.files) == {"closed", "group/closed"}
+    assert {path: reason.partition(":")[0] for path, reason in scan.problems.items()} == {
+        "open.tm.json": "anybody may write the file of job 'open'",
+        "group/open.tm.json": "anybody may write the file of job 'group/open'",
+        "folder/any.tm.json": "anybody may write to the job directory 'folder'",
+    }
+    with pytest.raises(CommandFailed, match="anybody may write"):
+        store.write("folder/other", b"{}")
+    store.write("open", b"{}")  # a new file has the right mode
+    assert store.read("open") == b"{}"
+
+
+def test_a_directory_that_anybody_may_write_is_not_used(tmp_path):
+    tmp_path.chmod(0o777)
+    for use in (JobStore(str(tmp_path)).scan, lambda: JobStore(str(tmp_path)).read("a")):
+        with pytest.raises(CommandFailed, match="anybody may write to the job directory"):
+            use()
