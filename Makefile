@@ -9,6 +9,7 @@ PYTHON ?=
 VENV   ?= .venv
 ARGS   ?=
 SECONDS_EACH ?= 20
+MINUTES ?= 10
 # Many tests wait for something, and coverage takes its time: as many at once as there are processors.
 WORKERS ?= auto
 
@@ -21,7 +22,7 @@ STAMPS  := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test suite lint types format docs bench bench-full bench-micro fuzz install clean
+.PHONY: help demo run test suite lint types format docs bench bench-full bench-micro soak fuzz install clean
 
 help: ## Say what can be made
 	@echo "ctld: a framework for local control daemons"
@@ -96,6 +97,9 @@ bench-full: $(STAMPS)/install ## The same with all that takes long
 
 bench-micro: $(STAMPS)/install ## Count the instructions of each part, and what has changed; ARGS=--update keeps them
 	$(CLEAN) $(BIN)/python -m benchmarks.micro $(ARGS)
+
+soak: $(STAMPS)/install ## Keep a daemon under load and faults, MINUTES=10, and check what has to be true then
+	$(CLEAN) $(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(ARGS)
 
 fuzz: $(STAMPS)/fuzz ## Throw bytes at every parser, SECONDS_EACH=20, ARGS=target
 	$(CLEAN) $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS_EACH) $(ARGS)
