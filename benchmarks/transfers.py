@@ -6,6 +6,7 @@ one byte, so that no clock runs while a process is being started.
 
 import array
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -28,6 +29,7 @@ __all__ = [
     "frames",
     "handed_descriptors",
     "handed_socket",
+    "kernel_of",
     "run",
     "streams",
 ]
@@ -49,11 +51,13 @@ class Transfer:
         size: How many bytes there were.
         seconds: From the first byte to the last.
         cpu: Of the daemon, in seconds, in that time; 0 where there is none.
+        kernel: As much of it as it was in the kernel, to a hundredth of a second.
     """
 
     size: int
     seconds: float
     cpu: float
+    kernel: float = 0.0
 
 
 @dataclass(slots=True)
@@ -158,13 +162,14 @@ def _transfer(sock: socket.socket, direction: Direction, size: int, pid: int | N
     sock.settimeout(PATIENCE)
     incoming = _FramesIn(sock) if framed else _BytesIn(sock)
     count = incoming.receive()  # the program runs
-    begun, cpu_begun = time.perf_counter(), cpu_of(pid)
+    begun, cpu_begun, kernel_begun = time.perf_counter(), cpu_of(pid), kernel_of(pid)
     if direction == "in":
         _send(sock, size, framed=framed)
         count += size - 1
     while more := incoming.receive():
         count += more
-    return Transfer(count, time.perf_counter() - begun, cpu_of(pid) - cpu_begun)
+    seconds = time.perf_counter() - begun
+    return Transfer(count, seconds, cpu_of(pid) - cpu_begun, kernel_of(pid) - kernel_begun)
 
 
 class _BytesIn:
@@ -233,3 +238,12 @@ def _send(sock: socket.socket, size: int, *, framed: bool) -> None:
 def cpu_of(pid: int | None) -> float:
     """Return the processor time of a process, in seconds, without its children; 0.0 of none."""
     return 0.0 if pid is None else processor_time(pid)
+
+
+def kernel_of(pid: int | None) -> float:
+    """Return the processor time of a process within the kernel, in seconds; 0.0 of none."""
+    if pid is None:
+        return 0.0
+    # Behind the name of the program, which may have anything in it.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[12]) / os.sysconf("SC_CLK_TCK")

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import transfers
 from benchmarks.processes import BenchmarkError
-from benchmarks.transfers import BLOCK, Way, cpu_of, direct, run
+from benchmarks.transfers import BLOCK, Way, cpu_of, direct, kernel_of, run
 
 EXIT = transfers.HEADER.pack(transfers.EXIT, 2) + b"{}"
 
@@ -86,6 +86,8 @@ def test_processor_time_of_nobody_and_of_somebody():
     before = cpu_of(os.getpid())
     sum(range(200_000))
     assert cpu_of(os.getpid()) > before
+    assert kernel_of(None) == 0.0
+    assert 0 <= kernel_of(os.getpid()) <= cpu_of(os.getpid()) + 0.02
 
 
 def test_what_remains_is_done_at_the_end():
