@@ -175,7 +175,7 @@ class FramesViewer(SessionViewer):
                 raise RemoteProtocolError("expected a frame")  # noqa: TRY301 - as the reader refuses others
         except RemoteProtocolError as exc:
             self._let_go(CommandFailed(str(exc)))
-        except InvalidOptions as exc:
+        except CommandFailed as exc:
             self._let_go(exc)
 
     def _take_all(self, reader: FrameReader) -> None:

@@ -194,3 +194,14 @@ def test_signals_have_many_names(name):
 def test_what_is_no_signal(name):
     with pytest.raises(InvalidOptions, match="there is no signal"):
         signal_number(name)
+
+
+async def test_a_signal_that_is_not_permitted_lets_its_client_go():
+    class Another(Session):
+        def signal(self, number):
+            raise CommandFailed("it is not permitted")
+
+    async with FramesViewer(Another(), Stream()) as viewer:
+        viewer.on_data(encode_frame(FrameType.SIGNAL, b'{"signal": "TERM"}'))
+        with pytest.raises(CommandFailed, match="not permitted"):
+            await viewer.wait()

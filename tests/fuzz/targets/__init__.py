@@ -18,6 +18,7 @@ from tests.fuzz.targets import (
     native,
     pictures,
     serving,
+    sessions,
     settings,
     taskmaster,
     terminal,
@@ -39,6 +40,7 @@ _MODULES: Final = (
     terminal,
     pictures,
     serving,
+    sessions,
 )
 
 TARGETS: Final[dict[str, Target]] = {target.name: target for module in _MODULES for target in module.TARGETS}

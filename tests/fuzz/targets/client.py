@@ -1,11 +1,9 @@
 """The native dialect on the client's side: lines, sessions, many requests over one connection; and session frames."""
 
 import asyncio
-import json
 from typing import Any
 
 from ctld.client.link import Link
-from ctld.client.session_core import SessionCore
 from ctld.client.wire import (
     LineReader,
     Update,
@@ -18,7 +16,6 @@ from ctld.client.wire import (
     shortened,
 )
 from ctld.errors import CommandFailed, CtldError, LocalProtocolError, RemoteProtocolError
-from ctld.wire.frames import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameReader, FrameType, encode_frame
 from ctld.wire.native import NativeCodec
 from tests.fuzz.targets.target import Target, ways_to_cut
 
@@ -150,91 +147,7 @@ async def _talk(pieces: list[bytes]) -> list[Any]:
     return [(str(e.error), e.response, [str(n) for n in e.news], list(e.items), e.held) for e in exchanges]
 
 
-def fuzz_frames(data: bytes) -> None:
-    """Frames are those bytes again, and the rest; the same however they are cut."""
-    outcomes = [_frames(pieces) for pieces in ways_to_cut(data)]
-    assert all(outcome == outcomes[0] for outcome in outcomes), f"{data!r} means {outcomes}"
-    frames, rest, error = outcomes[0]
-    assert b"".join(encode_frame(frame.type, frame.payload) for frame in frames) + rest == data or error
-    if not error:
-        whole = [(frame.type, frame.payload) for frame in frames]
-        if rest[:1] == b"\0" and len(rest) > HEADER_SIZE:
-            whole.append((FrameType.STDIN, rest[HEADER_SIZE:]))  # what there is of an incomplete one
-        for pieces in ways_to_cut(data):
-            assert _joined(_parts(pieces)) == _joined(whole)
-    for frame in frames:
-        assert len(frame.payload) <= MAX_PAYLOAD
-        try:
-            found = frame.object()
-        except RemoteProtocolError:
-            continue
-        assert found == json.loads(frame.payload)
-
-
-def _frames(pieces: list[bytes]) -> tuple[list[Frame], bytes, str]:
-    reader, frames = FrameReader(), []
-    try:
-        for piece in pieces:
-            reader.feed(piece)
-            while (frame := reader.next_frame()) is not None:
-                frames.append(frame)
-    except RemoteProtocolError as error:
-        return frames, b"", str(error)
-    inside, at_lines = reader.inside, reader.at_lines
-    rest = reader.take_rest()
-    assert bool(rest) == (inside or at_lines)
-    assert not at_lines or rest[0] > max(FrameType)
-    return frames, rest, ""
-
-
-def _parts(pieces: list[bytes]) -> list[tuple[FrameType, bytes]]:
-    """Read frames, and of stdin whatever there is."""
-    reader, parts = FrameReader(), []
-    for piece in pieces:
-        reader.feed(piece)
-        while (part := reader.next_part(FrameType.STDIN)) is not None:
-            assert isinstance(part, Frame) or len(part) > 0
-            parts.append((part.type, part.payload) if isinstance(part, Frame) else (FrameType.STDIN, bytes(part)))
-    return parts
-
-
-def _joined(parts: list[tuple[FrameType, bytes]]) -> list[tuple[FrameType, bytes]]:
-    """Put together what belongs to stdin between two other frames; an empty piece is its end."""
-    joined: list[tuple[FrameType, bytes]] = []
-    for type, payload in parts:
-        if joined and payload and joined[-1][1] and type is joined[-1][0] is FrameType.STDIN:
-            joined[-1] = (type, joined[-1][1] + payload)
-        else:
-            joined.append((type, payload))
-    return joined
-
-
-def fuzz_session(data: bytes) -> None:
-    """A session's output is the same however it is cut, its pings are answered, and it ends by its exit or an error."""
-    outcomes = [_session(pieces) for pieces in ways_to_cut(data)]
-    assert all(outcome == outcomes[0] for outcome in outcomes), f"{data!r} means {outcomes}"
-
-
-def _session(pieces: list[bytes]) -> list[Any]:
-    core = SessionCore("/x", MAX_LINE)
-    output, answers, end = [], b"", ""
-    try:
-        for piece in pieces:
-            for found in core.feed(piece):
-                assert found.stream in (1, 2)
-                output.append(tuple(found))
-            answers += core.answers()
-        if core.over:
-            end = f"exit {core.status()}"
-    except (CommandFailed, RemoteProtocolError) as error:
-        end = f"{type(error).__name__} {error}"
-    answers += core.answers()
-    return [output, answers, end, core.begun, core.id, core.exit, len(core.news)]
-
-
 TARGETS = (
     Target("client", fuzz_client, max_size=512),
     Target("link", fuzz_link, max_size=512),
-    Target("frames", fuzz_frames),
-    Target("session", fuzz_session),
 )

@@ -1,7 +1,5 @@
 """The native dialect on the server's side: its codec, its JSON, its buffer."""
 
-import asyncio
-import base64
 import contextlib
 import json
 import math
@@ -9,15 +7,14 @@ import random
 from pathlib import PurePosixPath
 from typing import Any
 
-from ctld.errors import CommandFailed, InvalidOptions, LocalProtocolError, RemoteProtocolError
-from ctld.sessions.console import ConsoleViewer
+from ctld.errors import InvalidOptions, LocalProtocolError, RemoteProtocolError
 from ctld.testing import check_garbage
 from ctld.wire.buffer import ReceiveBuffer
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA
 from ctld.wire.jsontext import decode_deep, encode
 from ctld.wire.messages import Cancel, Failure, Invalid, Reply, Request
 from ctld.wire.native import NativeCodec
-from tests.fuzz.targets.target import CountedBytes, Target, further_cuts, ways_to_cut
+from tests.fuzz.targets.target import CountedBytes, Target, further_cuts
 
 __all__ = ["TARGETS"]
 
@@ -94,14 +91,14 @@ def _meaning(line: bytes) -> str:
     if len(line) > MAX_LINE:
         return "too-large"
     try:
-        value = json.loads(line.decode(), parse_constant=_no_constant)
+        value = json.loads(line.decode(), parse_constant=no_constant)
     except ValueError:
         return "the web" if _is_http(line) else "syntax"
     if isinstance(value, dict) and "cancel" in value:
         wanted = value["cancel"]
         # A number too long for a float, or half a surrogate pair, makes some parsers give up on the line.
-        return "either" if _odd(value) else "Cancel" if wanted is None or _is_id(wanted) else "nothing"
-    if _odd(value):
+        return "either" if odd(value) else "Cancel" if wanted is None or _is_id(wanted) else "nothing"
+    if odd(value):
         return "either"
     if not isinstance(value, dict):
         return "bad-request"
@@ -129,7 +126,7 @@ def _is_http(line: bytes) -> bool:
     )
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
     raise ValueError(name)
 
 
@@ -139,11 +136,11 @@ def _is_id(value: object) -> bool:
     return type(value) is str and len(value.encode()) <= 256
 
 
-def _odd(value: object) -> bool:
+def odd(value: object) -> bool:
     if isinstance(value, dict):
-        return any(_odd(key) or _odd(one) for key, one in value.items())
+        return any(odd(key) or odd(one) for key, one in value.items())
     if isinstance(value, list):
-        return any(map(_odd, value))
+        return any(map(odd, value))
     if isinstance(value, str):
         return any("\ud800" <= letter <= "\udfff" for letter in value)
     return (isinstance(value, float) and not math.isfinite(value)) or (type(value) is int and abs(value) >= 2**63)
@@ -228,7 +225,7 @@ def _is_json(value: object) -> bool:
     if isinstance(value, list):
         return all(map(_is_json, value))
     if isinstance(value, str):
-        return not _odd(value)
+        return not odd(value)
     return value is None or type(value) in (bool, int) or (type(value) is float and math.isfinite(value))
 
 
@@ -300,59 +297,7 @@ def _same(buffer: ReceiveBuffer, model: bytes, operation: int, size: int) -> byt
     return model
 
 
-class _Console:
-    """A session that notes what is typed, and how large its window is."""
-
-    def __init__(self) -> None:
-        self.typed = b""
-        self.sizes: list[tuple[int, int]] = []
-
-    def write(self, data: bytes) -> None:
-        self.typed += data
-
-    def resize(self, rows: int, cols: int) -> None:
-        if max(rows, cols) > 0xFFFF:
-            raise CommandFailed("no terminal is that large")
-        self.sizes.append((rows, cols))
-
-
-_loop = asyncio.new_event_loop()
-
-
-def fuzz_console(data: bytes) -> None:
-    """What is typed on a console is what its lines say, however they are cut; other lines are ignored."""
-    outcomes = [_loop.run_until_complete(_type(pieces)) for pieces in ways_to_cut(data)]
-    assert all(outcome == outcomes[0] for outcome in outcomes), f"{data!r} means {outcomes}"
-    typed, sizes = b"", []
-    for line in data.split(b"\n")[:-1]:
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            return  # in a key that nobody asks for that does no harm
-        try:
-            said = json.loads(text, parse_constant=_no_constant)
-            keys = base64.b64decode(said.get("keys") or "", validate=True)
-        except (ValueError, AttributeError, TypeError, RecursionError):
-            continue
-        rows, cols = said.get("rows", 0), said.get("cols", 0)
-        if _odd(said) or not all(type(side) in (int, float) and side == int(side) for side in (rows, cols)):
-            return  # what msgspec makes of such numbers and texts is its own affair
-        typed += keys
-        if 0 < rows <= 0xFFFF and 0 < cols <= 0xFFFF:
-            sizes.append((rows, cols))
-    assert outcomes[0] == (typed, sizes)
-
-
-async def _type(pieces: list[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
-    console = _Console()
-    viewer = ConsoleViewer(console, None)
-    for piece in pieces:
-        viewer.on_data(piece)
-    return console.typed, console.sizes
-
-
 TARGETS = (
-    Target("console", fuzz_console, max_size=256),
     Target("native", fuzz_native, max_size=512),
     Target("jsontext", fuzz_jsontext),
     Target("encode", fuzz_encode),
