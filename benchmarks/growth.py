@@ -47,7 +47,8 @@ SPARE_DESCRIPTORS = 200
 FLAT_TO_ONE = Goal(GROWTH, "<=", 1.1)
 FLAT_TO_HUNDRED = Goal(GROWTH, "<=", 1.5)
 FLAT_COMMANDS = Goal(GROWTH, "<=", 1.1)
-FLAT_BYTES = Goal(GROWTH, "<=", 2.0)
+# A byte that no cache holds costs memory some times as much: what is not linear gives far more.
+FLAT_BYTES = Goal(GROWTH, "<=", 3.0)
 
 Ask = Callable[[], int]
 """Asks for a while; returns the number of requests."""
