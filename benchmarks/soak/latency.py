@@ -17,7 +17,7 @@ from benchmarks.soak.children import Children
 
 __all__ = ["Latency", "measure", "percentile"]
 
-_SLICES: Final = 9
+_SLICES: Final = 5
 
 # So many that the moments in which the audit log is committed are less than one in a hundred.
 _REQUESTS: Final = 1000

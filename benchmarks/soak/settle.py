@@ -21,7 +21,7 @@ _SESSIONS: Final = 70
 _OUTPUT: Final = 300_000
 
 # What is still written, forgotten or closed a moment after the last request, in seconds.
-_MOMENT: Final = 4.0
+_MOMENT: Final = 2.0
 
 
 class Footprint(NamedTuple):
@@ -111,7 +111,7 @@ def footprint(daemon: Daemon) -> Footprint:
     """Look at a daemon at rest."""
     with daemon.control() as client:
         tasks = daemon.tasks(client)
-    time.sleep(_MOMENT / 4)
+    time.sleep(_MOMENT / 2)
     return Footprint(
         descriptors(daemon.pid),
         threads(daemon.pid),
