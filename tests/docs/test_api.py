@@ -11,6 +11,7 @@ import pytest
 
 import ctld
 import ctld.testing
+from ctld.dialects import guest_agent
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAMPLE = '''
@@ -107,8 +108,16 @@ def test_every_public_name_is_described():
         assert f"<!-- api: ctld.testing.{name} -->" in page, name
 
 
-def test_the_page_can_be_filled_in(tmp_path):
-    names = re.findall(r"<!-- api: (\S+) -->", (DOCS / "reference" / "api.md").read_text())
+def test_every_name_for_authors_of_agents_is_described():
+    page = (DOCS / "reference" / "guest-agent.md").read_text()
+    for name in guest_agent.__all__:
+        if inspect.isroutine(value := getattr(guest_agent, name)) or inspect.isclass(value):
+            assert f"<!-- api: ctld.dialects.guest_agent.{name} -->" in page, name
+
+
+@pytest.mark.parametrize("page", ["api.md", "guest-agent.md"])
+def test_the_page_can_be_filled_in(page):
+    names = re.findall(r"<!-- api: (\S+) -->", (DOCS / "reference" / page).read_text())
     text = reference(DOCS.parent, *names)
     assert all(f"### `{name}`" in text for name in names)
     for signature in re.findall(r"```pyi\n(.*?)```", text, re.DOTALL):

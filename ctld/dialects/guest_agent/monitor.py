@@ -42,7 +42,7 @@ class Monitor:
     Args:
         path: Where.
         timeout: Seconds for each connection; 0 or less: none is served.
-        mode: The permission bits of the socket.
+        mode: The permission bits of the socket; by default, 0o770, its group may connect.
         group: The group of the socket, by name or number.
         strict_errors: Whether a peer is told (102, 104) what the original only lets it guess.
         max_request: The longest request that is taken, in bytes.
