@@ -17,10 +17,12 @@ def server(tmp_path_factory):
         yield listener
 
 
-def connected(server, *pieces):
+def connected(server, greeting, *pieces):
     def serve():
         sock, _ = server.accept()
         with sock:
+            sock.sendall(greeting)
+            sock.recv(100)  # the first request: nothing is said unasked
             for piece in pieces:
                 sock.sendall(piece)
             while sock.recv(100):
