@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ctld.errors import InvalidOptions
+from ctld.policy import at_least
 from ctld.sessions.joining import receive_fds, run_program, view_session
-from ctld.sessions.options import SessionOptions, session_options
+from ctld.sessions.options import SessionOptions, refuse_steering, session_options
 from ctld.sessions.raw import Hijack
 from ctld.sessions.session import Session
 from ctld.sessions.state import Way
@@ -20,6 +21,7 @@ from ctld.stream import Stream
 if TYPE_CHECKING:
     from ctld.commands.context import Context, Sink
     from ctld.commands.runtime import Runtime
+    from ctld.peer import Peer
 
 __all__ = ["Io", "SessionMethods", "SessionSink"]
 
@@ -51,6 +53,7 @@ class SessionMethods:
 
     if TYPE_CHECKING:
         _sink: "Sink"
+        peer: "Peer"
         _session_options: Mapping[str, Any] | None  # the context has the fields
         parent: "Context[Any] | None"
 
@@ -137,9 +140,12 @@ class SessionMethods:
 
         Raises:
             NotFound: There is no such program, directory or user.
+            Denied: The client wants variables or a directory, and may not run just any program.
             CommandFailed: It cannot be started, or was made to end.
         """
         wanted = self.wanted
+        if not at_least(self.peer.role, "admin"):
+            refuse_steering(wanted)
         way = Way(wanted.io or io)
         return await run_program(
             self.runtime.sessions, self._sink.take_over, argv, wanted, io=way, env=env, cwd=cwd, user=user

@@ -1,14 +1,19 @@
 """What a client wants of a session: the `session` member of a request, typed (N4, N5)."""
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ctld.errors import InvalidOptions
+from ctld.errors import Denied, InvalidOptions
 from ctld.sessions.state import OnDisconnect
 
-__all__ = ["SessionOptions", "session_options"]
+__all__ = ["SessionOptions", "refuse_steering", "session_options"]
+
+# What tells a program of its reader's terminal and language, and nothing of where to find code.
+_HARMLESS: Final = re.compile(r"TERM|COLORTERM|COLUMNS|LINES|NO_COLOR|LANG|LANGUAGE|LC_[A-Z]{1,20}")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._@:+-]{0,64}")
 
 _Side = Annotated[int, msgspec.Meta(ge=1, le=0xFFFF)]
 
@@ -51,3 +56,26 @@ def session_options(member: Mapping[str, Any] | None, opts: Mapping[str, Any]) -
         raise InvalidOptions(
             f"{what}{text[:1].lower()}{text[1:]}", path=f"$.session{'.' if path else ''}{path}"
         ) from exc
+
+
+def _is_harmless(name: str, value: str) -> bool:
+    return bool(_HARMLESS.fullmatch(name) and _PLAIN.fullmatch(value))
+
+
+def refuse_steering(wanted: SessionOptions) -> None:
+    """Refuse what would make a program another one: for those who may run this one, but not any.
+
+    A variable can have a program load a library (`LD_PRELOAD`) or find other programs (`PATH`), and a
+    directory can hold its configuration.
+
+    Raises:
+        Denied: Such a variable, or a directory, is wanted.
+    """
+    wishes = [repr(name) for name, value in wanted.env.items() if not _is_harmless(name, value)]
+    wishes += ["the directory"] if wanted.cwd is not None else []
+    if wishes:
+        raise Denied(
+            f"only the role admin chooses what a program finds around it: {', '.join(wishes)[:200]}",
+            role="admin",
+            remedy="leave it away",
+        )

@@ -1,15 +1,20 @@
 """What a client makes of a child's environment, and what a child keeps of the daemon's rights."""
 
+import dataclasses
 import os
 import resource
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import ctld
+from ctld.client import AsyncClient
 from ctld.errors import CommandFailed
 from ctld.processes import PIPE, Spawn, spawn
+from tests.native import serving
 from tests.processes.test_spawning import read_all
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change its user")
@@ -75,3 +80,32 @@ async def test_a_child_of_another_user_keeps_nothing_of_root(way: dict) -> None:
 async def test_no_second_variable_is_smuggled_in(way: dict, environ: dict) -> None:
     with pytest.raises(CommandFailed):
         await spawn(Spawn(argv=["/usr/bin/env"], env=environ, stdout=PIPE, **way))
+
+
+async def test_who_may_run_one_program_does_not_make_it_another(tmp_path: Path) -> None:
+    """A command runs one program for operators; with LD_PRELOAD it would be any program, as the daemon's user."""
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+
+    @commands.command("tool", role="operate", session=True)
+    async def tool(ctx: ctld.Context) -> int:
+        """Run the one program."""
+        return await ctx.exec(["/bin/sh", "-c", "echo $TERM $OWN $LD_PRELOAD"], env={"OWN": "own"})
+
+    roles = iter(["operate", "operate", "operate", "operate", "admin"])
+
+    class Caller(ctld.ClientHandler[Any]):
+        async def on_connect(self) -> None:
+            self.peer = dataclasses.replace(self.peer, role=next(roles))
+
+    async with serving(tmp_path, commands, handler=Caller) as served:
+        for wish in ({"env": {"LD_PRELOAD": "/tmp/evil.so"}}, {"cwd": "/tmp"}):
+            for members in ({"session": wish}, {"opts": wish}):
+                client = await served.connect()
+                client.send({"cmd": "tool", **members})
+                answer = await client.receive()
+                assert (answer["status"], answer["code"], answer["role"]) == (False, "denied", "admin")
+        address = f"unix:{served.path}"
+        roles = iter(["operate", "operate", "admin", "admin"])  # a session has a connection of its own
+        for env, said in (({"TERM": "vt100"}, b"vt100 own\n"), ({"TERM": "vt100", "LD_PRELOAD": ""}, b"vt100 own\n")):
+            async with AsyncClient(address) as asking, asking.session("tool", env=env) as run:
+                assert b"".join([piece async for piece in run.stdout]) == said

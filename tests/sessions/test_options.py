@@ -2,8 +2,8 @@
 
 import pytest
 
-from ctld.errors import InvalidOptions
-from ctld.sessions.options import SessionOptions, session_options
+from ctld.errors import Denied, InvalidOptions
+from ctld.sessions.options import SessionOptions, refuse_steering, session_options
 
 
 def test_nothing_said_is_the_defaults():
@@ -39,3 +39,30 @@ def test_what_is_wrong_is_named(member, path):
         session_options(member, {})
     assert wrong.value.fields == {"path": path}
     assert wrong.value.message.startswith("session option")
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"LD_PRELOAD": "x"},
+        {"PATH": "/tmp"},
+        {"TERM": "../../evil"},
+        {"LANG": "a\nb"},
+        {"LC_": ""},
+        {"xTERM": "a"},
+        {"": ""},
+    ],
+)
+def test_who_may_not_run_just_any_program_chooses_nothing_around_this_one(env):
+    with pytest.raises(Denied, match="only the role admin") as caught:
+        refuse_steering(SessionOptions(env={"TERM": "xterm", **env}))
+    assert str(caught.value).isprintable()
+    with pytest.raises(Denied, match="the directory"):
+        refuse_steering(SessionOptions(cwd="/tmp"))
+
+
+def test_the_terminal_and_the_language_are_the_clients():
+    refuse_steering(SessionOptions())
+    refuse_steering(
+        SessionOptions(env={"TERM": "xterm-256color", "LANG": "de_AT.UTF-8", "LC_TIME": "C", "COLUMNS": "80"})
+    )
