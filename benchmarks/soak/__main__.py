@@ -68,21 +68,21 @@ def _soak(folder: Path, seconds: float, seed: str, clients: int) -> int:
         print(f"the disk: {kind}; the clock: {'preloaded' if clock.environ else 'not set, for want of a compiler'}")
         daemon = Daemon(folder, folder / "state", clock.environ, children)
         try:
-            soak = Soak(folder, daemon, disk, clock, children, clients=clients)
-            wrong = _rounds(soak, seconds, seed) and daemon.alive
+            rounds = max(round(seconds / _ROUND), 1)
+            soak = Soak(folder, daemon, disk, clock, children, clients=clients, rounds=rounds)
+            well = _rounds(soak, rounds, seconds, seed) and daemon.alive
             if daemon.alive:
-                wrong = _report("the end", soak.end()) and wrong
+                well = _report("the end", soak.end()) and well
         finally:
             daemon.kill()
     _print_totals(soak.totals)
-    print("\nall is well" if wrong else "\nFAILED")
-    return 0 if wrong else 1
+    print("\nall is well" if well else "\nFAILED")
+    return 0 if well else 1
 
 
-def _rounds(soak: Soak, seconds: float, seed: str) -> bool:
+def _rounds(soak: Soak, rounds: int, seconds: float, seed: str) -> bool:
     """Do all rounds; tell whether all went well."""
     warm_up = min(_WARM_UP, max(seconds / 3, 2.0))
-    rounds = max(round(seconds / _ROUND), 1)
     well = True
     for number in range(rounds + 1):
         name = f"round-{number}" if number else "warm-up"
