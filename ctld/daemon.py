@@ -106,7 +106,7 @@ def make_server(
     pool: Pool | None = None,
     schedule: Schedule | None = None,
 ) -> Server[Any]:
-    """Put the server together, and make the directory that its sockets need.
+    """Put the server together, and make the directories that its sockets need.
 
     Args:
         settings: What the daemon was told.
@@ -117,6 +117,7 @@ def make_server(
 
     Raises:
         ConfigError: The settings cannot be used here.
+        ListenFailed: A socket's directory cannot be made, or used.
     """
     where = places(settings.daemon, environ, os.geteuid())
     listen = settings.listen
@@ -125,6 +126,8 @@ def make_server(
     elif not listen:
         make_runtime_dir(where.runtime_dir)
         listen = (Listen(address=os.path.join(os.path.abspath(where.runtime_dir), "ctld.sock")),)
+    for one in listen:
+        DIALECTS[one.dialect].prepare(one)
     commands = daemon_commands()
     if jobs is not None:
         commands.include(jobs.commands())

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from ctld.client_handler import ClientHandler
 from ctld.endpoint import Listen
 
-__all__ = ["Dialect", "no_contradictions", "no_mistakes"]
+__all__ = ["Dialect", "no_contradictions", "no_mistakes", "no_preparations"]
 
 L = TypeVar("L", bound=Listen)
 
@@ -20,6 +20,10 @@ def no_mistakes(listen: Listen) -> Iterable[tuple[str, str]]:
 def no_contradictions(listens: Sequence[Listen]) -> Iterable[tuple[int, str, str]]:
     """Find nothing wrong with several tables of a dialect: each stands for itself."""
     return ()
+
+
+def no_preparations(listen: Listen) -> None:
+    """Make nothing ready: the socket needs what every other one needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,15 @@ class Dialect(Generic[L]):
             mistaken key, and what is wrong with its value.
         contradictions: Finds what is wrong with all tables of the dialect together: the number of the mistaken one
             among them, its key, and what is wrong with that.
+        prepare: Makes ready what the socket needs, such as its folder, before the daemon listens; raises
+            `ListenFailed` where that does not work.
     """
 
     listen: type[L]
     handler: type[ClientHandler[Any]]
     mistakes: Callable[[L], Iterable[tuple[str, str]]] = no_mistakes
     contradictions: Callable[[Sequence[L]], Iterable[tuple[int, str, str]]] = no_contradictions
+    prepare: Callable[[L], None] = no_preparations
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from ctld.client_handler import ClientHandler
-from ctld.dialects.dialect import Dialect, no_contradictions, no_mistakes
+from ctld.dialects.dialect import Dialect, no_contradictions, no_mistakes, no_preparations
 from ctld.endpoint import Listen
 
 
@@ -51,6 +51,15 @@ def test_its_tables_stand_for_themselves_unless_it_says_otherwise():
     dialect = Dialect(SmokeListen, SmokeSignals, contradictions=contradictions)
     assert dialect.contradictions([SmokeListen(address="unix:/a")]) == []
     assert dialect.contradictions([SmokeListen(address="unix:/a")] * 2) == [(1, "colour", "one is enough")]
+
+
+def test_nothing_is_made_ready_unless_it_says_so():
+    assert Dialect(SmokeListen, SmokeSignals).prepare is no_preparations
+    no_preparations(SmokeListen(address="unix:/no/such/folder/a"))
+    made: list[SmokeListen] = []
+    dialect = Dialect(SmokeListen, SmokeSignals, prepare=made.append)
+    dialect.prepare(SmokeListen(address="unix:/a"))
+    assert made == [SmokeListen(address="unix:/a")]
 
 
 def test_it_is_a_value():

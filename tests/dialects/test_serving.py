@@ -31,7 +31,7 @@ reboot_command = ["touch", "{folder}/rebooted"]
 
 [[listen]]
 dialect = "guest-agent"
-address = "unix:{folder}/guestagent"
+address = "unix:{folder}/monitors/guestagent"
 timeout = 5
 """
 
@@ -52,7 +52,7 @@ def control(site: Site, *words: str) -> str:
 
 
 def send(site: Site, **fields):
-    return json.loads(send_command(json.dumps(fields).encode(), f"{site.folder}/guestagent"))
+    return json.loads(send_command(json.dumps(fields).encode(), f"{site.folder}/monitors/guestagent"))
 
 
 def ctlctl(*words: str):
@@ -67,6 +67,7 @@ def running(site: Site) -> bool:
 
 def test_one_daemon_speaks_all_of_them(both):
     with both.serve() as daemon:
+        assert (both.folder / "monitors").stat().st_mode & 0o7777 == 0o770  # made: who may connect may pass
         assert control(both, "start", "svc", "web") == "controller F_success"
         assert send(both, Command="job.status", name="svc/web")["Response"]["alive"] == 1
         assert send(both, Command="job.stop", name="svc/web")["Status"] == 0
@@ -91,7 +92,7 @@ def test_ctlctl_asks_both(both):
         assert failed.stderr == (
             "ERROR: Received error response for action 'start' with status 'F_known_not': there is no job 'svc/none'\n"
         )
-        sent = ctlctl("guest", "send", "--dir", str(both.folder), '{"Command":"ping"}')
+        sent = ctlctl("guest", "send", "--dir", f"{both.folder}/monitors", '{"Command":"ping"}')
         assert (sent.returncode, sent.stdout) == (0, '{"Status":0,"StatusMessage":"","Response":"pong"}\n')
         assert daemon.stop() == 0
 
@@ -104,7 +105,7 @@ def test_socat_asks_both(both):
 
     with both.serve() as daemon:
         assert b"action start\nstatus F_known_not\n" in socat(START, "default.socket")
-        assert json.loads(socat(b'{"Command":"ping"}', "guestagent"))["Response"] == "pong"
+        assert json.loads(socat(b'{"Command":"ping"}', "monitors/guestagent"))["Response"] == "pong"
         for name, wire, status, _ in WRONG:
             assert b"type error\n" in (answer := socat(wire, "default.socket")), name
             assert f"status {status}\n".encode() in answer, name
@@ -253,12 +254,13 @@ print(send_command(b'{"Command":"job.start","name":"svc/web"}', guest).decode().
 )
 def test_the_role_of_a_listener_is_for_those_whom_no_rule_names(both, role, answers):
     both.folder.chmod(0o711)
+    (both.folder / "monitors").mkdir(mode=0o755)
     config = both.config.read_text()
     for name in ("fss-control", "guest-agent"):
         config = config.replace(f'dialect = "{name}"', f'dialect = "{name}"\nrole = "{role}"\nmode = "0666"')
     both.config.write_text(config)
     with both.serve() as daemon:
-        sockets = [f"{both.folder}/default.socket", f"{both.folder}/guestagent"]
+        sockets = [f"{both.folder}/default.socket", f"{both.folder}/monitors/guestagent"]
         done = subprocess.run(
             [sys.executable, "-c", AS_NOBODY, *sockets],
             capture_output=True,

@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
 
+from ctld.address import parse_address
 from ctld.client_handler import ClientHandler
 from ctld.dialects.deadline import call_later, end_connection, end_input
 from ctld.dialects.dialect import Dialect
 from ctld.dialects.guest_agent.codec import GuestAgentCodec, RawAnswer
 from ctld.dialects.guest_agent.commands import OPTION_COMMAND, NoSuchOption
 from ctld.dialects.guest_agent.getoption import GET_OPTION, option_answer
+from ctld.dialects.guest_agent.socket_file import prepare_folder
 from ctld.endpoint import Listen
 from ctld.wire.codec import Codec
 from ctld.wire.messages import Banner, Failure, Reply, Request
@@ -93,5 +95,12 @@ class GuestAgentHandler(ClientHandler[Any]):
         return listen if isinstance(listen, GuestAgentListen) else GuestAgentListen(address="")
 
 
-GUEST_AGENT: Final = Dialect(GuestAgentListen, GuestAgentHandler)
+def _prepare(listen: GuestAgentListen) -> None:
+    """Make the folder of the socket (A7): that of an agent is below `/run`, which is empty after each boot."""
+    address = parse_address(listen.address)
+    if address.kind == "unix" and not address.abstract:
+        prepare_folder(address.path, int(listen.mode, 8))
+
+
+GUEST_AGENT: Final = Dialect(GuestAgentListen, GuestAgentHandler, prepare=_prepare)
 """What the daemon knows of this dialect."""

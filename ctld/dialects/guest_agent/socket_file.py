@@ -15,7 +15,7 @@ from ctld.endpoint import Endpoint, Listen
 from ctld.errors import ListenFailed
 from ctld.listeners import open_endpoints
 
-__all__ = ["check_folder", "folder_mode", "make_folders", "more_permissive", "open_socket"]
+__all__ = ["check_folder", "folder_mode", "make_folders", "more_permissive", "open_socket", "prepare_folder"]
 
 logger = logging.getLogger("ctld.guest_agent")
 
@@ -67,6 +67,27 @@ def check_folder(path: str) -> None:
         raise ListenFailed(f"cannot listen in {path!r}: it belongs to another user")
 
 
+def prepare_folder(path: str, mode: int) -> None:
+    """Make the folder of a socket if it is missing.
+
+    Args:
+        path: The socket.
+        mode: Its permission bits.
+
+    Raises:
+        ListenFailed: It cannot be made, or others could put their sockets there.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if len(os.fsencode(os.path.abspath(path))) > _MAX_PATH:  # before anything is made for nothing
+        raise ListenFailed(f"cannot listen on {path!r}: the path of a UNIX socket has at most {_MAX_PATH} bytes")
+    try:
+        if not os.path.isdir(folder):
+            make_folders(folder, folder_mode(mode))
+        check_folder(folder)
+    except OSError as exc:
+        raise ListenFailed(f"cannot listen on {path!r}: {exc.strerror}: {exc.filename}") from None
+
+
 def open_socket(path: str, mode: int, group: str | int | None) -> Endpoint:
     """Make the socket of a monitor.
 
@@ -80,15 +101,7 @@ def open_socket(path: str, mode: int, group: str | int | None) -> Endpoint:
         ListenFailed: It cannot be made; the message says why.
     """
     path = os.path.abspath(path)
-    folder = os.path.dirname(path)
-    if len(os.fsencode(path)) > _MAX_PATH:
-        raise ListenFailed(f"cannot listen on {path!r}: the path of a UNIX socket has at most {_MAX_PATH} bytes")
-    try:
-        if not os.path.isdir(folder):
-            make_folders(folder, folder_mode(mode))
-        check_folder(folder)
-    except OSError as exc:
-        raise ListenFailed(f"cannot listen on {path!r}: {exc.strerror}: {exc.filename}") from None
+    prepare_folder(path, mode)
     listen = Listen(address=f"unix:{path}", mode=f"{mode & 0o777:04o}", group=_known_group(group), backlog=_BACKLOG)
     return open_endpoints(listen)[0]
 

@@ -17,7 +17,8 @@ import ctld
 from ctld.dialects.guest_agent import asend_command
 from ctld.dialects.guest_agent.codec import STATUSES, RawAnswer
 from ctld.dialects.guest_agent.commands import agent_commands
-from ctld.dialects.guest_agent.handler import GuestAgentHandler, GuestAgentListen
+from ctld.dialects.guest_agent.handler import GUEST_AGENT, GuestAgentHandler, GuestAgentListen
+from ctld.errors import ListenFailed
 from ctld.limits import Limits
 from ctld.settings import DaemonSettings, Settings
 from tests.native import serving, until
@@ -392,6 +393,22 @@ async def test_a_full_house_is_an_answer(path, tmp_path, peer):
                 answer = json.loads(await second.read())
         assert answer["Status"] == STATUSES["busy"]
         assert answer["StatusMessage"] == "the daemon is busy: too many connections"
+
+
+def test_a7_the_folder_of_the_socket_is_made_and_what_was_there_is_left_alone(tmp_path):
+    tmp_path.chmod(0o711)
+    GUEST_AGENT.prepare(GuestAgentListen(address=f"unix:{tmp_path}/run/monitors/guestagent", mode="0700"))
+    modes = [path.stat().st_mode & 0o7777 for path in (tmp_path, tmp_path / "run", tmp_path / "run/monitors")]
+    assert modes == [0o711, 0o700, 0o700]
+    for elsewhere in ("unix:@guestagent", "tcp:127.0.0.1:7777", "systemd:"):
+        GUEST_AGENT.prepare(GuestAgentListen(address=elsewhere))
+    assert len(list(tmp_path.rglob("*"))) == 2
+
+
+def test_a7_a_folder_where_others_could_put_a_socket_is_refused(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(ListenFailed, match="anybody may write there"):
+        GUEST_AGENT.prepare(GuestAgentListen(address=f"unix:{tmp_path}/guestagent"))
 
 
 async def test_the_history_knows_the_dialect_and_no_dots(agent):
