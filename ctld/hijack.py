@@ -230,11 +230,11 @@ class HijackedConnection(Stream, asyncio.Protocol):
             if not self._ended and not self._connection.transport.is_closing():
                 self._connection.transport.resume_reading()
 
-    def write(self, *pieces: bytes) -> None:
-        """Send, one after the other."""
+    def write(self, data: bytes) -> None:
+        """Send."""
         if not (connection := self._connection).gone:
-            connection.patience.written += sum(map(len, pieces))
-            connection.transport.writelines(pieces)
+            connection.patience.written += len(data)
+            connection.transport.write(data)
 
     def unread(self, data: bytes) -> None:
         """Give back bytes that the owner did not use."""

@@ -76,8 +76,8 @@ class Stream(ABC):
         """Read again after `pause()`."""
 
     @abstractmethod
-    def write(self, *pieces: bytes) -> None:
-        """Send, one after the other; a client that is gone is no error."""
+    def write(self, data: bytes) -> None:
+        """Send; a client that is gone is no error."""
 
     @abstractmethod
     def unread(self, data: bytes) -> None:

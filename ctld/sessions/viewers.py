@@ -13,13 +13,18 @@ from ctld.errors import Busy, CommandFailed, InvalidOptions, RemoteProtocolError
 from ctld.sessions.program import STDOUT
 from ctld.sessions.session import Session
 from ctld.stream import Stream
-from ctld.wire.frames import Frame, FrameReader, FrameType, encode_head
+from ctld.wire.frames import Frame, FrameReader, FrameType, encode_frame, encode_head
 
 __all__ = ["Departure", "DescriptorsViewer", "FramesViewer", "SessionViewer", "signal_number"]
 
 # What may wait for a client that only watches; then it is let go, so that it holds up nobody
 # and the daemon does not keep its backlog.  Four scroll-backs.
 _WATCHER_BACKLOG: Final = 1024 * 1024
+
+# Longer payloads are not joined to their heads: that would copy all that a program says, and
+# uvloop sends what is written in one turn together.  (Not `writelines()`: asyncio's forgets, in
+# some releases of Python 3.12 and 3.13, to tell that the client is behind.)
+_JOIN_BELOW: Final = 4096
 
 # Keep-alive of frames (N5): who has sent nothing for so long sends a ping; who has been
 # silent for so long is taken for dead.
@@ -218,8 +223,11 @@ class FramesViewer(SessionViewer):
 
     def _send(self, type: FrameType, payload: bytes) -> None:
         self._said = self._loop.time()
-        # Not joined here: that would be a copy of all that the program says.
-        self._stream.write(encode_head(type, len(payload)), payload)
+        if len(payload) < _JOIN_BELOW:
+            self._stream.write(encode_frame(type, payload))
+        else:
+            self._stream.write(encode_head(type, len(payload)))
+            self._stream.write(payload)
 
     def _keep_alive(self) -> None:
         """Ping a client that has been told nothing for a while; give one up that says nothing."""

@@ -29,8 +29,8 @@ class Stream:
     def __init__(self):
         self.sent = b""
 
-    def write(self, *pieces):
-        self.sent += b"".join(pieces)
+    def write(self, data):
+        self.sent += data
 
 
 def keys(text):

@@ -45,9 +45,8 @@ class Stream:
         self.paused = False
         self.rest = b""
 
-    def write(self, *pieces):
-        for piece in pieces:
-            self.reader.feed(piece)
+    def write(self, data):
+        self.reader.feed(data)
 
     def give_to(self, owner):
         self.owner = owner
@@ -148,6 +147,15 @@ async def test_the_first_departure_counts():
         viewer.on_end()
         viewer.on_ended()
         assert await viewer.wait() is Departure.LEFT
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 65536])
+async def test_output_is_one_frame_however_long(size):
+    stream = Stream()
+    async with FramesViewer(Session(), stream) as viewer:
+        viewer.on_output(2, b"x" * size)
+        assert stream.reader.next_frame() == (FrameType.STDERR, b"x" * size)
+        assert stream.reader.next_frame() is None
 
 
 @pytest.mark.parametrize("may_type", [True, False])
