@@ -103,6 +103,12 @@ def test_what_is_no_payload(data, status):
     assert str(caught.value).isprintable()
 
 
+def test_where_the_length_is_that_of_the_whole_it_does_not_say_what_follows_the_content():
+    with pytest.raises(MalformedPayload) as caught:
+        decode_payload(b"header:\nlength 0\npayload:\npayload:\n", length_of="packet")
+    assert caught.value.status == "F_header_not"
+
+
 def test_an_error_knows_the_action_where_the_header_got_that_far():
     with pytest.raises(MalformedPayload) as caught:
         decode_payload(b"header:\naction start a b\nlength 9\npayload:\n")

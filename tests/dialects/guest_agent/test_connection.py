@@ -84,6 +84,12 @@ async def test_a_peer_that_has_asked_nothing_is_not_waited_for() -> None:
     await peer.leave()
 
 
+async def test_of_a_peer_that_has_gone_no_clock_is_left() -> None:
+    peer = Peer()
+    await peer.leave()
+    assert peer.connection._timer.cancelled()
+
+
 async def test_no_time_at_all_is_over_at_once() -> None:
     peer = Peer(timeout=0)
     assert peer.transport.aborted
