@@ -119,6 +119,10 @@ class _Console:
 _loop = asyncio.new_event_loop()
 
 
+class _Pairs(list[tuple[str, Any]]):
+    """An object as it stands, since names may come twice."""
+
+
 def fuzz_console(data: bytes) -> None:
     """What is typed on a console is what its lines say, however they are cut; other lines are ignored."""
     outcomes = [_loop.run_until_complete(_type(pieces)) for pieces in ways_to_cut(data)]
@@ -130,14 +134,19 @@ def fuzz_console(data: bytes) -> None:
         except UnicodeDecodeError:
             return  # in a key that nobody asks for that does no harm
         try:
-            said = json.loads(text, parse_constant=no_constant)
-            keys = base64.b64decode(said.get("keys") or "", validate=True)
-        except (ValueError, AttributeError, TypeError, RecursionError):
+            pairs = json.loads(text, parse_constant=no_constant, object_pairs_hook=_Pairs)
+        except (ValueError, RecursionError):
             continue
-        rows, cols = said.get("rows", 0), said.get("cols", 0)
-        if odd(said) or not all(type(side) in (int, float) and side == int(side) for side in (rows, cols)):
-            return  # what msgspec makes of such numbers and texts is its own affair
-        typed += keys
+        if odd(pairs) or (isinstance(pairs, _Pairs) and len(dict(pairs)) < len(pairs)):
+            return  # what msgspec makes of such numbers and texts, and of names that come twice, is its own affair
+        said = dict(pairs) if isinstance(pairs, _Pairs) else {"keys": 5}
+        keys, rows, cols = said.get("keys"), said.get("rows", 0), said.get("cols", 0)
+        if not (isinstance(keys, str | None) and type(rows) is type(cols) is int):
+            continue
+        try:
+            typed += base64.b64decode(keys or "", validate=True)
+        except ValueError:
+            continue
         if 0 < rows <= 0xFFFF and 0 < cols <= 0xFFFF:
             sizes.append((rows, cols))
     assert outcomes[0] == (typed, sizes)
