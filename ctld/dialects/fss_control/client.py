@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -73,7 +74,8 @@ def ask(path: str, words: Sequence[str], *, timeout: float | None = None) -> Res
             reason = getattr(exc, "strerror", None) or str(exc)
             raise ConnectFailed(f"cannot connect to {path}: {reason}") from None
         try:
-            sock.sendall(packet)
+            with contextlib.suppress(BrokenPipeError):  # it reads no more: it may have said why
+                sock.sendall(packet)
             return _receive(sock, None if timeout is None else time.monotonic() + timeout)
         except TimeoutError:
             raise ConnectionLost("the controller took too long to answer") from None

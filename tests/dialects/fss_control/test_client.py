@@ -193,6 +193,24 @@ def test_a_controller_that_drips_is_given_up_at_the_deadline(path):
             thread.join()
 
 
+def test_an_answer_before_the_whole_request_was_read_is_an_answer(path):
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def refuse():
+            client, _ = listening.accept()
+            with client:
+                client.sendall(WIRE)
+                client.shutdown(socket.SHUT_RD)  # while the other side waits for room
+                client.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        assert ask(path, ["start", "a", "b" * 4_000_000], timeout=10) == ANSWER
+        thread.join()
+
+
 def test_a_connection_that_breaks_is_lost(path):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)

@@ -338,12 +338,15 @@ async def test_a14_a_large_answer_to_a_slow_reader_and_a_large_request(agent, pe
     writer.close()
 
 
-async def test_a14_a_peer_that_never_reads_is_dropped_at_the_deadline(agent, peer):
-    await agent.open_with(recorded_commands(), timeout=0.2)
-    async with peer() as one:
-        await one.send(b'{"Command":"big"}')
-        await until(agent.server.connections)
-        await until(lambda: not agent.server.connections())
+async def test_a14_a_peer_that_never_reads_is_dropped_at_the_deadline(path, tmp_path, peer):
+    patient = Limits(drain_timeout=300, write_timeout=300)
+    async with serving(tmp_path, limits=patient) as served:
+        agent = Agent(served.server, path)
+        await agent.open_with(recorded_commands(), timeout=0.2)
+        async with peer() as one:
+            await one.send(b'{"Command":"big"}')
+            await until(agent.server.connections)
+            await until(lambda: not agent.server.connections())
 
 
 async def test_a14_a_request_that_is_too_long_ends_the_connection(agent, peer):

@@ -25,6 +25,7 @@ COMPLETE = [
     (b'{"Command":"ok","x":' + b"9" * 5000 + b"}", "ok"),
     (b'{"Command":"a\x7fb"}', "a\x7fb"),
     (b'{"Command":"\xff\xfe"}', "\ufffd\ufffd"),
+    (b'{"Command":"\xe2\x82"}', "\ufffd\ufffd"),  # Go counts the bytes, not the character that they begin
     (rb'{"Command":"\ud800x"}', "\ufffdx"),
     (rb'{"Command":"\ud83d\ude00"}', "\U0001f600"),
     (b'{"a":{"Command":"no"},"Command":"ok"}', "ok"),
