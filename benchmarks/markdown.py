@@ -108,7 +108,7 @@ def _ratio(subject: str, row: Row | None) -> str:
 def _place(run: Run) -> str:
     machine = run.machine
     place = (machine.processor, f"{machine.processors} processors", machine.kernel, machine.python)
-    return f"Measured on {run.date}: {', '.join(place)}."
+    return f"Measured on {run.date}: {', '.join(place)}, load average {machine.load:.1f}."
 
 
 def _what(row: Row) -> str:

@@ -36,7 +36,7 @@ def test_every_goal_is_in_the_table_with_its_verdict():
 
 def test_the_place_and_the_day_stand_with_the_figures():
     for text in (markdown.goals(A_RUN), markdown.peers(A_RUN)):
-        assert f"2026-11-22: {MACHINE.processor}, 2 processors, Linux 6, CPython 3.11." in text
+        assert f"2026-11-22: {MACHINE.processor}, 2 processors, Linux 6, CPython 3.11, load average 0.5." in text
 
 
 def test_the_readme_compares_all_servers():
