@@ -99,27 +99,20 @@ class Beside:
             self._held.remove(exchange)
             self._start(exchange)  # it ends at once
 
-    def on_ready(self) -> None:
-        """The client has been welcomed, or has caught up: tell, and begin, what had to wait."""
+    def wait_no_longer(self) -> None:
+        """Tell, and begin, what had to wait: the client has been welcomed, has caught up or left, or time is up."""
         refused, self._refused = self._refused, []
         for exchange, outcome in refused:
             self._whole.conclude(exchange, outcome)
-        self.start_held()
-
-    def on_vanished(self) -> None:
-        """Nobody hears any more what is refused."""
-        self._refused.clear()
-
-    def start_held(self) -> None:
-        """Begin with what had to wait."""
         held, self._held = self._held, []
         for exchange in held:
             self._start(exchange)
 
     def give_up(self) -> None:
-        """Serve nothing any more: somebody else answers what is outstanding."""
+        """Serve nothing any more: somebody else answers what is in flight."""
         self._given_up = True
-        self._by_id = {}
+        self._by_id, self._held = {}, []
+        self.wait_no_longer()
 
     def _start(self, exchange: Exchange) -> None:
         # Not its `task` yet: a task that is cancelled before its first step runs nothing at all,
@@ -134,6 +127,8 @@ class Beside:
             if self._given_up:
                 raise  # and answered
             outcome = failure_of(Cancelled("the command cancelled its own task"))
+        if self._given_up:
+            return  # and answered
         del self._by_id[exchange.request.id]
         self._whole.conclude(exchange, outcome)
         self._whole.on_fewer_beside()

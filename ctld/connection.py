@@ -136,10 +136,11 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer sends no more; keep the other direction open where the transport can (N2)."""
         self.input_ended = True
-        if self._discarding or self.kind == "tls":
+        if self._closed is not None or self.kind == "tls":
             return False
-        self.codec.receive_eof()
-        self._pull()
+        if not self._discarding:
+            self.codec.receive_eof()
+            self._pull()
         if self.queued and not self.gone and self._receiver is not None:
             self._watch_for_hangup()  # it waits for an answer, and may leave before that
         return True

@@ -151,6 +151,8 @@ class Conversation:
                     if connection.congested:
                         await connection.drained()
                     outcome = await exchange.answer(self._dispatcher, task)
+                    if self._running is None:
+                        return  # given up meanwhile, and answered
                     self._running = None
                     self.served += 1
                     if exchange.conclude(outcome, more=exchange is not last):
@@ -178,13 +180,14 @@ class Conversation:
             return False
         except Exception as exc:  # noqa: BLE001 - the boundary: a handler's on_connect() may have any defect
             if self._stopping and self._opening is not None and self._opening.expired():
-                return True  # cut short by `interrupt()`, which has told the requests why they end
+                self._open = True  # enough to tell why nothing is served: this was cut short by `interrupt()`
+                return True
             self.connection.send(failure_of(internal_error(logger, "on_connect()", exc)))
             return False
         self._open = True
         self._opening = None
         if self._beside is not None:
-            self._beside.on_ready()
+            self._beside.wait_no_longer()
         return True
 
     def _is_over(self) -> bool:
@@ -268,15 +271,15 @@ class Conversation:
                 exchange.hijack.on_hangup()
             if exchange.operation is not None and exchange.operation.on_disconnect == "cancel":
                 exchange.operation.interrupt(Cancelled("the client has gone"))
-        if self._beside is not None:
-            self._beside.on_vanished()
+        if self._open and self._beside is not None:
+            self._beside.wait_no_longer()
         if self.connection.lost:
             self.on_end_of_input()
 
     def on_drained(self) -> None:
         """The client has caught up: begin what had to wait."""
-        if self._beside is not None:
-            self._beside.on_ready()
+        if self._open and self._beside is not None:
+            self._beside.wait_no_longer()
         self._wake_up()
 
     # What the server calls.
@@ -319,7 +322,7 @@ class Conversation:
         for exchange in [*self._outstanding(), *self._waiting()]:
             exchange.interrupt(reason)
         if self._beside is not None:
-            self._beside.start_held()
+            self._beside.wait_no_longer()
         if not self._open and self._opening is not None and not self._opening.expired():
             self._opening.reschedule(0)
 

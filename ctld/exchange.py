@@ -76,6 +76,9 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
     dispatched: bool = False
     lasting: bool = False  # whether it answers more than once, for as long as the client listens
 
+    # That of a Struct shows all that it holds: a log is no place for somebody's options.
+    __repr__ = object.__repr__
+
     @property
     def server_version(self) -> str | None:
         """The version that the client was told."""

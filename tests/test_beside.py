@@ -102,7 +102,7 @@ async def test_before_the_welcome_nothing_begins(whole: Whole, answers: Answers)
     requests.serve(request(whole, "a", 1))
     await asyncio.sleep(0)
     assert answers.started == []
-    requests.start_held()
+    requests.wait_no_longer()
     await until(lambda: answers.started == ["a"])
     answers.gate.set()
     await until(lambda: not requests.outstanding)
@@ -117,7 +117,7 @@ async def test_a_client_that_reads_nothing_is_told_later(whole: Whole, answers: 
     assert (answers.started, whole.concluded) == ([], [])
     assert requests.outstanding
     whole.connection.congested = False
-    requests.on_ready()
+    requests.wait_no_longer()
     assert [number for number, _ in whole.concluded] == [1]
     answers.gate.set()
     await until(lambda: not requests.outstanding)
@@ -131,19 +131,23 @@ async def test_n1_the_banner_comes_first_even_before_a_refusal(whole: Whole, ans
     requests.serve(request(whole, "b", 2))
     assert whole.concluded == []
     whole.welcome = True
-    requests.on_ready()
+    requests.wait_no_longer()
     assert [number for number, _ in whole.concluded] == [2]
     answers.gate.set()
     await until(lambda: not requests.outstanding)
 
 
-async def test_whoever_left_is_told_nothing(whole: Whole, answers: Answers) -> None:
+async def test_what_waits_is_told_and_begun_only_once(whole: Whole, answers: Answers) -> None:
     whole.connection.congested = True
     requests = beside(whole, answers)
     requests.refuse(request(whole, "a", 1), ctld.Failure("no", "busy"))
-    requests.on_vanished()
-    requests.on_ready()
-    assert whole.concluded == []
+    requests.serve(request(whole, "b", 2))
+    requests.wait_no_longer()
+    requests.wait_no_longer()
+    answers.gate.set()
+    await until(lambda: len(whole.concluded) == 2)
+    assert whole.concluded == [(1, ctld.Failure("no", "busy")), (2, ctld.Reply("b"))]
+    assert answers.started == ["b"]
 
 
 async def test_n4_what_is_cancelled_before_it_begins_is_answered_so(whole: Whole, answers: Answers) -> None:
@@ -179,3 +183,33 @@ async def test_a_command_that_cancels_its_own_task_is_answered(whole: Whole, ans
     exchange.carrier.cancel()
     await until(lambda: len(whole.concluded) == 1)
     assert whole.concluded[0][1].code == "cancelled"
+
+
+async def test_n2_what_is_given_up_without_having_begun_never_begins_and_a_refusal_is_told(
+    whole: Whole, answers: Answers
+) -> None:
+    whole.welcome = False
+    requests = beside(whole, answers)
+    requests.serve(request(whole, "a", 1))
+    requests.refuse(request(whole, "b", 2), ctld.Failure("no", "busy"))
+    requests.give_up()
+    requests.wait_no_longer()
+    assert whole.concluded == [(2, ctld.Failure("no", "busy"))]
+    assert not requests.outstanding
+    await asyncio.sleep(0)
+    assert answers.started == []
+
+
+async def test_a_command_that_ends_well_after_it_was_given_up_is_not_answered_again(
+    whole: Whole, answers: Answers
+) -> None:
+    requests = beside(whole, answers)
+    exchange = request(whole, "a", 1)
+    requests.serve(exchange)
+    await until(lambda: answers.started == ["a"])
+    requests.give_up()
+    answers.gate.set()
+    assert exchange.carrier is not None
+    await asyncio.wait([exchange.carrier])
+    assert exchange.carrier.exception() is None
+    assert (whole.concluded, whole.fewer) == ([], 0)

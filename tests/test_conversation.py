@@ -1,7 +1,10 @@
 """N1, N2, N4 over real sockets: order, ids, cancel, deadline, streams, ends."""
 
 import asyncio
+import gc
 import json
+import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,9 @@ from typing import Any
 import pytest
 
 import ctld
+from ctld.commands.context import Context
+from ctld.commands.operation import Operation
+from ctld.exchange import Exchange
 from ctld.limits import Limits
 from tests.native import DEFAULT_LIMITS, serving, until
 
@@ -771,3 +777,105 @@ async def test_n2_unfinished_lines_cannot_hold_the_server_s_budget_for_ever(tmp_
         ends = [await client.receive_all() for client in greedy]
         assert [answers[0]["code"] for answers in ends] == ["busy"] * 3
         assert (await modest.ask("ping"))["response"] == "pong"
+
+
+# What is left of a request that is over: nothing, and the collector has nothing to do with it.
+
+
+def exhausting() -> ctld.CommandRegistry[Any]:
+    commands, _ = gated()
+
+    @commands.command("fail", role="operate")
+    async def fail(ctx: ctld.Context) -> None:
+        await ctx.progress("soon")
+        raise ctld.CommandFailed("no")
+
+    @commands.command("crash", role="operate")
+    async def crash(ctx: ctld.Context) -> None:
+        raise KeyError(1)
+
+    @commands.command("together", role="operate")
+    async def together(ctx: ctld.Context) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ctx.call("fail"))
+
+    @commands.command("work", role="operate")
+    async def work(ctx: ctld.Context, size: int = 0) -> int:
+        return size
+
+    @commands.command("stop_counting", role="operate")
+    async def stop_counting(ctx: ctld.Context) -> AsyncIterator[int]:
+        yield 1
+        raise ctld.CommandFailed("no")
+
+    return commands
+
+
+def of_requests() -> Counter[str]:
+    kinds = Exchange, Operation, Context, ctld.CommandFailed
+    return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds))
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"cmd": "ping"}],
+        [{"cmd": "ping", "id": 1}],
+        [{"cmd": "work", "opts": {"size": 1, "cli": "x"}}],
+        [{"cmd": "work", "deadline": 3600}],
+        [{"cmd": "work", "detach": True}],
+        [{"cmd": "work", "opts": {"size": "x"}}],
+        [{"cmd": "nothing"}],
+        [{"cmd": "fail"}],
+        [{"cmd": "fail", "id": 1}],
+        [{"cmd": "fail", "detach": True}],
+        [{"cmd": "crash"}],
+        [{"cmd": "together"}],
+        [{"cmd": "count", "opts": {"n": 3}, "stream": True}],
+        [{"cmd": "stop_counting"}],
+        [{"cmd": "wait"}, {"cancel": None}],
+        [{"cmd": "wait", "id": 1}, {"cancel": 1}],
+        [{"cmd": "wait_attached", "deadline": 0.001}],
+        [{"cmd": "op_wait", "opts": {"id": "x"}}],
+    ],
+    ids=lambda messages: json.dumps(messages[0]).translate(str.maketrans("", "", '"{},')),
+)
+async def test_nothing_is_left_of_a_request_that_is_over(
+    tmp_path: Path, messages: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "ctld")  # a record of the log holds on to the traceback in it
+
+    async def ask() -> None:
+        client.send(*messages)
+        while not {"response", "message"}.intersection(await client.receive()):
+            pass
+
+    limits = Limits(operations_kept=1)  # of those that were detached
+    async with serving(tmp_path, exhausting(), limits=limits) as served:
+        client = await served.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            await ask()
+            before = of_requests()
+            for _ in range(10):
+                await ask()
+            await asyncio.sleep(0)
+            assert sum((of_requests() - before).values()) <= 2  # the last one may be on its way out
+        finally:
+            gc.enable()
+
+
+async def test_a_log_does_not_show_what_a_request_holds(tmp_path: Path) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+    shown: list[str] = []
+
+    @commands.command("show", role="anyone")
+    async def show(ctx: ctld.Context, word: str) -> None:
+        shown.extend(map(repr, (ctx, ctx.operation, ctx.operation.sink)))
+
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+        assert (await client.ask("show", {"word": "sesame"}))["status"]
+        assert len(shown) == 3
+        assert not [text for text in shown if "sesame" in text or len(text) > 100]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 
 import ctld
@@ -466,3 +467,172 @@ async def test_n2_refusals_that_wait_for_a_slow_client_are_sent_after_its_half_c
         answers = await client.receive_all()
         assert len(answers) == count
         assert {answer["code"] for answer in answers} == {"bad-request"}
+
+
+class Fragile(msgspec.Struct):
+    """An option whose author's own check breaks in a way that no decoder expects."""
+
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        raise KeyError(self.size)
+
+
+@pytest.mark.parametrize("members", [{}, {"id": 7}, {"detach": True}], ids=["in order", "with id", "detached"])
+async def test_n2_an_option_whose_own_check_breaks_is_internal_and_the_connection_goes_on(
+    tmp_path: Path, members: dict[str, Any]
+) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+
+    @commands.command("make", role="anyone")
+    async def make(ctx: ctld.Context, what: Fragile) -> None: ...
+
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+        for _ in range(3):  # the id is free again each time
+            answer = await client.ask("make", {"what": {}}, **members)
+            assert (answer["code"], answer.get("id"), bool(answer["ref"])) == ("internal", members.get("id"), True)
+        client.send({"cmd": "ping"}, {"cmd": "make", "opts": {"what": {}}}, {"cmd": "ping"})
+        assert [(await client.receive())["status"] for _ in range(3)] == [True, False, True]
+        assert (await client.ask("op_list"))["response"][0]["command"] == "op_list"
+        client.half_close()
+        assert await client.at_end()
+
+
+async def test_n7_a_peer_with_a_role_that_there_is_not_may_do_nothing_and_is_told(tmp_path: Path) -> None:
+    class Careless(ctld.ClientHandler):
+        async def on_connect(self) -> None:
+            self.peer = ctld.Peer("x", "boss")  # type: ignore[arg-type]  # on purpose
+
+    async with serving(tmp_path, handler=Careless) as served:
+        client = await served.connect()
+        assert (await client.ask("ping"))["code"] == "internal"
+        assert (await client.ask("ping", id=1))["code"] == "internal"
+
+
+async def test_what_cannot_even_be_noted_leaves_no_operation_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+
+    @commands.command("change", role="operate")
+    async def change(ctx: ctld.Context) -> None: ...
+
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+
+        def broken(*args: object, **opts: object) -> None:
+            raise RuntimeError("no more events")
+
+        monkeypatch.setattr(served.server.events, "publish", broken)
+        many: list[dict[str, Any]] = [{}, {"id": 1}, {"detach": True}]
+        for members in many:
+            assert (await client.ask("change", **members))["code"] == "internal"
+        monkeypatch.undo()
+        assert [row["command"] for row in (await client.ask("op_list"))["response"]] == ["op_list"]
+
+
+async def test_n2_what_waited_for_a_client_that_left_is_served_and_the_connection_ends(tmp_path: Path) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+    seen: list[int] = []
+
+    @commands.command("fill", role="anyone")
+    async def fill(ctx: ctld.Context) -> str:
+        return "x" * 4 * 1024 * 1024
+
+    @commands.command("note", role="anyone")
+    async def note(ctx: ctld.Context, n: int) -> None:
+        seen.append(n)
+
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+        witness = await served.connect()
+        client.stop_reading()
+        client.send({"cmd": "fill"})
+        await until(lambda: served.server.connections()[0]["unread_bytes"])
+        client.send(*({"cmd": "note", "opts": {"n": n}, "id": n} for n in range(3)))
+        client.send({"cmd": 1, "id": "refused"})
+        await until(lambda: served.server.connections()[0]["queued_bytes"])
+        client.reset()
+        await until(lambda: len(served.server.connections()) == 1)
+        assert seen == [0, 1, 2]
+        assert (await witness.ask("ping"))["status"]
+
+
+async def test_n2_what_was_asked_before_a_breach_of_the_rules_is_answered(tmp_path: Path) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    @commands.command("wait", role="anyone")
+    async def wait(ctx: ctld.Context) -> None:
+        entered.set()
+        await release.wait()
+
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+        client.send({"cmd": "wait"}, {"cmd": "wait", "id": 1})
+        await entered.wait()
+        client.write(b'POST / HTTP/1.1\r\n{"cmd":"ping"}\n')
+        client.half_close()
+        await until(lambda: served.server.connections()[0]["queued_bytes"])
+        await asyncio.sleep(0.01)  # time enough to do the wrong thing
+        release.set()
+        answers = await client.receive_all()
+        assert sorted(str(answer.get("code")) for answer in answers) == ["None", "None", "bad-request"]
+
+
+async def test_n7_shutdown_answers_also_what_was_refused_before_the_welcome(tmp_path: Path) -> None:
+    entered = asyncio.Event()
+
+    class Slow(ctld.ClientHandler):
+        async def on_connect(self) -> None:
+            entered.set()
+            await asyncio.sleep(3600)
+
+    limits = Limits(stop_grace=0.1, cancel_grace=10.0, drain_timeout=0.2)
+    async with serving(tmp_path, handler=Slow, limits=limits) as served:
+        client = await served.connect(banner=False)
+        client.send({"cmd": "ping", "id": 1}, {"cmd": "ping", "id": 1}, {"cmd": "ping"})
+        await entered.wait()
+        served.server.close()
+        async with asyncio.timeout(5):
+            await served.server.wait_closed()
+        answers = await client.receive_all()
+        assert sorted(answer["code"] for answer in answers) == ["bad-request", "shutting-down", "shutting-down"]
+
+
+@pytest.mark.parametrize("members", [{}, {"id": 1}], ids=["in order", "with id"])
+async def test_n2_a_command_that_ends_after_it_was_given_up_is_not_answered_twice(
+    tmp_path: Path, members: dict[str, Any]
+) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+    entered, ended = asyncio.Event(), asyncio.Event()
+
+    @commands.command("shielded", role="anyone")
+    async def shielded(ctx: ctld.Context) -> str:
+        async with ctx.shield():
+            entered.set()
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                ended.set()
+                return "late"
+        return "never"
+
+    @commands.command("fill", role="anyone")
+    async def fill(ctx: ctld.Context) -> str:
+        return "x" * 200 * 1024
+
+    async with serving(tmp_path, commands, limits=SHORT) as served:
+        client = await served.connect()
+        client.stop_reading()
+        client.send({"cmd": "fill"}, {"cmd": "fill"}, {"cmd": "shielded", **members})
+        if not members:
+            client.send({"cmd": "ping"}, {"cmd": "ping"})
+        await entered.wait()
+        served.server.close()
+        await ended.wait()
+        client.go_on_reading()
+        answers = await client.receive_all()
+        await served.server.wait_closed()
+        assert [answer.get("code") for answer in answers[2:]] == ["shutting-down"] * (1 if members else 3)

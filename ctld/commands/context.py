@@ -169,6 +169,9 @@ class Context(SessionMethods, msgspec.Struct, Generic[A_co], eq=False, weakref=T
     _session_options: Mapping[str, Any] | None = None
     _until_yield: int = _CALLS_PER_TURN
 
+    # That of a Struct shows all that it holds: a log is no place for somebody's options.
+    __repr__ = object.__repr__
+
     @property
     def server(self) -> "ServerView":
         """The server that runs this command."""

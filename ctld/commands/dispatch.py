@@ -30,7 +30,6 @@ from ctld.commands.settling import settle
 from ctld.commands.streaming import collect, send_items
 from ctld.errors import (
     BadRequest,
-    Busy,
     Cancelled,
     CommandFailed,
     DeadlineExceeded,
@@ -157,36 +156,39 @@ class Dispatcher:
     ) -> Coroutine[Any, Any, Reply | Failure]:
         """Begin to run a command at once, and return what goes on with it: `run()`, where the handler is not asked."""
         runtime = self.runtime
+        operation: Operation[Any] | None = None
         try:
             route = self._open_to[peer.role].get(name)
             if route is None or route.endless or runtime.stopping:
                 route = self._admit(peer, name, streamed=stream or detach)
             if detach:
-                self._bound_detached(peer)
+                runtime.operations.check_detached(peer.uid, runtime.limits.max_detached)
             decoded = route.nothing if options is NO_OPTIONS else None
             if decoded is None:
                 decoded = route.decode(options)
+            command = route.command
+            operation = runtime.operations.start(command.name, peer, command.role)
+            values = decoded.values
+            if route.followed or values.cli is not None:
+                self._journal.begin(operation, command, options, decoded.cli, sink)
+            if values.manipulation_lock is not None:
+                operation.manipulation_lock = values.manipulation_lock
+            if detach:
+                self._start(operation, command, decoded, deadline)
+                return _answered(Reply({"operation": operation.id}))
+            operation.task = sink.task or asyncio.current_task()
+            operation.sink = sink
+            operation.on_disconnect = command.on_disconnect
+            wants_progress = values.progress is not False
+            session = decoded.session if command.session else None
+            context: Context[Any] = Context(
+                runtime.app, command, operation, peer, self, runtime, sink, None, deadline, wants_progress, session
+            )
+            sink.begun(operation)
         except CommandFailed as exc:
             return _answered(self._refused(exc, peer, name, options, sink))
-        command = route.command
-        operation = runtime.operations.start(command.name, peer, command.role)
-        values = decoded.values
-        if route.followed or values.cli is not None:
-            self._journal.begin(operation, command, options, decoded.cli, sink)
-        if values.manipulation_lock is not None:
-            operation.manipulation_lock = values.manipulation_lock
-        if detach:
-            self._start(operation, command, decoded, deadline)
-            return _answered(Reply({"operation": operation.id}))
-        operation.task = sink.task or asyncio.current_task()
-        operation.sink = sink
-        operation.on_disconnect = command.on_disconnect
-        wants_progress = values.progress is not False
-        session = decoded.session if command.session else None
-        context: Context[Any] = Context(
-            runtime.app, command, operation, peer, self, runtime, sink, None, deadline, wants_progress, session
-        )
-        sink.begun(operation)
+        except Exception as exc:  # noqa: BLE001 - one of the boundaries: the types of options may have any defect
+            return _answered(self._broken(exc, name, operation))
         return self._execute(context, decoded, stream)
 
     def find(self, name: str) -> Command:
@@ -259,14 +261,22 @@ class Dispatcher:
             await authorize(route.command, as_mapping(options))
         except CommandFailed as exc:
             return self._refused(exc, peer, name, options, sink)
-        except Exception as exc:  # noqa: BLE001 - one of the two boundaries: a handler's authorize() may have any defect
-            return failure_of(internal_error(logger, f"authorizing {name[:_MAX_NAME_SHOWN]!r}", exc))
+        except Exception as exc:  # noqa: BLE001 - one of the boundaries: a handler's authorize() may have any defect
+            return self._broken(exc, name)
         return None
 
     def _refused(self, error: CommandFailed, peer: Peer, name: str, options: Options, sink: Sink) -> Failure:
         """Return the answer to somebody who may not, or not so; a denial is kept in mind."""
         if isinstance(error, Denied):
             self._journal.denied(peer, self.commands[name], options, sink, error)
+        return failure_of(error)
+
+    def _broken(self, defect: Exception, name: str, operation: Operation[Any] | None = None) -> Failure:
+        """Return the answer where a command could not begin because of a defect."""
+        error = internal_error(logger, f"beginning {name[:_MAX_NAME_SHOWN]!r}", defect)
+        if operation is not None:
+            operation.on_finished = None  # that it has begun has not been noted either
+            operation.finish(None, error)
         return failure_of(error)
 
     def _admit(self, peer: Peer, name: str, *, streamed: bool) -> _Route:
@@ -283,17 +293,6 @@ class Dispatcher:
         if command.endless and not streamed:
             raise BadRequest(f'{name} never ends by itself: ask for it with "stream": true')
         return self._open_to[peer.role][name]
-
-    def _bound_detached(self, peer: Peer) -> None:
-        """Refuse one more operation without a client, where there are many.
-
-        Raises:
-            Busy: There are.
-        """
-        most = self.runtime.limits.max_detached
-        running, of_user = self.runtime.operations.detached(peer.uid)
-        if running >= most or of_user >= max(1, most // 2):
-            raise Busy(f"{of_user if running < most else running} operations run without a client already")
 
     def _bind(
         self, target: str | Callable[..., Any], args: tuple[Any, ...], opts: dict[str, Any]
@@ -349,7 +348,7 @@ class Dispatcher:
                 result = await arguments.call(command.function, context)
             error = None
         except CommandFailed as exc:
-            error = exc
+            error = exc.with_traceback(None)  # that leads to this frame: a circle would have to wait for the collector
         except asyncio.CancelledError:
             # Without an interruption the command awaited something that was cancelled, and let that through.
             error = operation.interruption or Cancelled(f"{operation.command} was cancelled")
@@ -361,6 +360,7 @@ class Dispatcher:
             error = only_failure(exc) or internal_error(
                 logger, f"command {operation.command!r} of {operation.peer}", exc
             )
+            error.__traceback__ = exc.__traceback__ = None  # as above; the log has it
         finally:
             current_owner.reset(token)
             if locks_token is not None:

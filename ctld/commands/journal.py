@@ -198,7 +198,8 @@ def _told(command: Command, options: msgspec.Raw | Mapping[str, Any], cli: str |
     try:
         given = as_mapping(options)
     except InvalidOptions:  # a denial comes before they are decoded
-        return _Told('"unreadable"', None, BLANK if option_set.has_secrets else cli or "")
+        hidden = option_set.has_secrets
+        return _Told('"unreadable"', None, BLANK if hidden else cli or "", None if hidden else ())
     if cli is None:
         cli = given["cli"] if isinstance(given.get("cli"), str) else ""
     declared = option_set.declared(given)

@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, Literal
 import msgspec
 from typing_extensions import TypeVar
 
-from ctld.errors import Cancelled, CommandFailed, NotFound
+from ctld.errors import Busy, Cancelled, CommandFailed, NotFound
 from ctld.locks import current_locks
 from ctld.peer import Peer, Role
 from ctld.wire.messages import Progress
@@ -83,6 +83,9 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
     on_stop: Callable[[], None] | None = None
     _stop_requested: bool = False
     _stop_event: asyncio.Event | None = None
+
+    # That of a Struct shows all that it holds: a log is no place for somebody's options.
+    __repr__ = object.__repr__
 
     @property
     def id(self) -> str:
@@ -197,7 +200,7 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
         while not self.finished:
             await self._change()
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)  # else the trace of everybody who has waited would pile up in it
         result: T = self.result
         return result
 
@@ -282,10 +285,16 @@ class OperationTable:
         """Return what runs now, oldest first."""
         return list(self._running.values())
 
-    def detached(self, uid: int | None) -> tuple[int, int]:
-        """Count what runs on its own: in all, and for one user."""
+    def check_detached(self, uid: int | None, most: int) -> None:
+        """See whether one more may run on its own; one user may have half of them.
+
+        Raises:
+            Busy: There are enough.
+        """
         alone = [operation for operation in self._running.values() if operation.detached]
-        return len(alone), sum(operation.peer.uid == uid for operation in alone)
+        of_user = sum(operation.peer.uid == uid for operation in alone)
+        if len(alone) >= most or of_user >= max(1, most // 2):
+            raise Busy(f"{of_user if len(alone) < most else len(alone)} operations run without a client already")
 
     def __iter__(self) -> Iterator[Operation[Any]]:
         """Iterate over what has ended and is kept, then over what runs."""

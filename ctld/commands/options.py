@@ -67,7 +67,6 @@ class OptionSet:
     Attributes:
         schema: The JSON Schema of the options.
         has_secrets: Whether there are secrets among them.
-        nothing: What no options at all decode to, where that is always the same.
 
     Raises:
         RegistrationError: A parameter cannot be an option.
@@ -116,7 +115,13 @@ class OptionSet:
         self._names = names
         # Shared by all calls without options, unless one is required or a call could change it.
         shared = not any(_is_empty_or_mutable(p.default) for p in declared)
-        self.nothing = Decoded(self, self._struct()) if shared else None
+        self._defaults = self._struct() if shared else None
+
+    @property
+    def nothing(self) -> "Decoded | None":
+        """What no options at all decode to, where that is always the same."""
+        # Made anew, because the collector does not look into it: it must be no part of a circle.
+        return None if self._defaults is None else Decoded(self, self._defaults)
 
     def decode(self, options: msgspec.Raw | Mapping[str, Any]) -> "Decoded":
         """Return the options as typed values.
@@ -281,7 +286,7 @@ def _option_of(hint: Any) -> Option | None:
 
 
 def _is_empty_or_mutable(default: Any) -> bool:
-    return default is inspect.Parameter.empty or isinstance(default, list | dict | set)
+    return default is inspect.Parameter.empty or isinstance(default, list | dict | set | bytearray)
 
 
 def _options_schema(
