@@ -20,6 +20,7 @@ import msgspec
 from ctld.commands.context import Origin, Sink
 from ctld.commands.denials import DenialBudget
 from ctld.commands.operation import Operation
+from ctld.commands.outcome import failure_of
 from ctld.commands.registry import Command
 from ctld.commands.runtime import Runtime
 from ctld.errors import CommandFailed, Denied, InvalidOptions, LocalProtocolError
@@ -174,7 +175,7 @@ def _entry(told: _Told, peer: Peer, origin: Origin, error: CommandFailed | None,
         options=told.options,
         cli=told.cli,
         slug="" if error is None else error.code,
-        message="" if error is None else _searched(error.message, told.secrets),
+        message="" if error is None else _searched(failure_of(error).message, told.secrets),
         peer=str(peer),
         uid=peer.uid,
         gid=peer.gid,

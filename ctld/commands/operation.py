@@ -8,6 +8,7 @@ cancellation from any other and answer with the reason.  A shielded section post
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +24,8 @@ from ctld.peer import Peer, Role
 from ctld.wire.messages import Progress
 
 __all__ = ["Operation", "OperationTable", "State"]
+
+logger = logging.getLogger("ctld.commands")
 
 T = TypeVar("T", default=Any)
 
@@ -181,7 +184,10 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
             table._keep(self)  # noqa: SLF001 - see above
         if self.on_finished is not None:
             on_finished, self.on_finished = self.on_finished, None
-            on_finished()
+            try:
+                on_finished()
+            except Exception:  # the command has ended all the same, and somebody waits for its answer
+                logger.exception("! how %s ended cannot be noted", self.command)
         if self._changed is not None:
             self._changed.set()
 

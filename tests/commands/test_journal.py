@@ -2,12 +2,14 @@
 
 import json
 import logging
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import ctld
+from ctld.commands.dispatch import Dispatcher
 from ctld.commands.journal import MANAGEMENT, MAX_CLI_SHOWN, MAX_EVENT_OPTIONS, Journal, _size_of
 from ctld.history import MAX_OPTIONS, MAX_TEXT
 from tests.commands.containers import Container
@@ -313,3 +315,44 @@ async def test_options_are_plain_values_that_nobody_else_changes():
     run, _ = dispatcher.runtime.events.past(MANAGEMENT, limit=10)
     assert run.opts["opts"] == {"thing": [1, [2]]}
     assert MAX_EVENT_OPTIONS == 16 * 1024
+
+
+def kept_by(commands):
+    dispatcher = stage(commands)
+    dispatcher.runtime.history = history = Kept()
+    # What it follows was decided when it was made.
+    return history, Dispatcher(dispatcher.commands, dispatcher.runtime)
+
+
+async def test_of_options_that_cannot_be_looked_through_no_text_is_told():
+    commands = ctld.CommandRegistry[None]()
+
+    @commands.command("pay", role="operate")
+    async def pay(ctx: ctld.Context[None], pin: ctld.Secret, amount: Decimal) -> None:
+        raise ctld.CommandFailed(f"{pin.reveal()} is wrong")
+
+    kept, dispatcher = kept_by(commands)
+    # Such a number is fine for the command, and too large for whoever looks at all options.
+    options = msgspec.Raw(b'{"pin":"%b","amount":1e999}' % SPY.encode())
+    outcome = await dispatcher.run(ALICE, "pay", options)
+    assert outcome.message == f"{SPY} is wrong"
+    assert kept.entries
+    assert SPY not in repr(kept.entries)
+
+
+async def test_an_error_without_its_base_s_constructor_is_told_as_what_its_caller_gets():
+    class Hasty(ctld.CommandFailed):
+        code = "vm.hasty"
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    commands = ctld.CommandRegistry[None]()
+
+    @commands.command("fail", role="operate")
+    async def fail(ctx: ctld.Context[None]) -> None:
+        raise Hasty("web")
+
+    kept, dispatcher = kept_by(commands)
+    assert await dispatcher.run(ALICE, "fail", {}) == ctld.Failure("web", "vm.hasty")
+    assert [(entry.slug, entry.message) for entry in kept.entries] == [("vm.hasty", "web")]

@@ -1,12 +1,14 @@
 import asyncio
+import contextlib
 import time
 
 import pytest
 
 from ctld.commands import operation as module
 from ctld.commands.operation import OperationTable
-from ctld.errors import Cancelled, CommandFailed, DeadlineExceeded, Locked, NotFound, ShuttingDown
+from ctld.errors import Busy, Cancelled, CommandFailed, DeadlineExceeded, Locked, NotFound, ShuttingDown
 from ctld.ownership import Owner
+from ctld.peer import Peer
 from ctld.wire.messages import Progress
 from tests.commands.stage import ALICE
 
@@ -456,3 +458,52 @@ async def test_what_is_no_longer_kept_still_answers_those_who_hold_it():
     other.finish(2, None)
     assert list(table) == [other]
     assert await waiter == 1
+
+
+async def test_the_traces_of_those_who_waited_do_not_pile_up_in_the_error():
+    operation = begin()
+    error = Locked("no")
+    operation.finish(None, error)
+
+    def length() -> int:
+        trace, count = error.__traceback__, 0
+        while trace is not None:
+            trace, count = trace.tb_next, count + 1
+        return count
+
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(Locked):
+            await operation.wait()
+        lengths.append(length())
+    assert lengths[0] == lengths[1] == lengths[2]
+
+
+@pytest.mark.parametrize(
+    ("most", "of_alice", "of_others", "admitted"),
+    [(4, 1, 2, True), (4, 2, 0, False), (4, 0, 4, False), (1, 0, 0, True), (1, 1, 0, False)],
+)
+def test_what_runs_on_its_own_is_bounded_in_all_and_for_one_user(most, of_alice, of_others, admitted):
+    table = OperationTable()
+    begin(table)  # has a client
+    for _ in range(of_alice):
+        begin(table, detached=True)
+    for uid in range(of_others):
+        table.start("backup", Peer(uid=uid)).detached = True
+    with (
+        contextlib.nullcontext()
+        if admitted
+        else pytest.raises(Busy, match=rf"^{most if of_others else of_alice} operations run")
+    ):
+        table.check_detached(ALICE.uid, most)
+
+
+async def test_an_end_that_cannot_be_noted_is_an_end(caplog):
+    operation = begin(detached=True)
+    operation.on_finished = lambda: 1 / 0
+    waiting = asyncio.create_task(operation.wait())
+    await turns()
+    operation.finish("ok", None)
+    assert await waiting == "ok"
+    assert "cannot be noted" in caplog.text
+    assert operation.on_finished is None

@@ -2,8 +2,10 @@
 
 import datetime
 import enum
+import gc
 import inspect
 import json
+import weakref
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -541,3 +543,28 @@ def test_values_of_the_environment_of_a_session_are_secrets(hint):
     assert not OptionSet(parameters, {"env": hint}).has_secrets
     number = OptionSet(parameters, {"env": int}, session=True)
     assert not number.has_secrets
+
+
+def test_options_that_nobody_needs_any_more_are_collected():
+    # `Decoded` is out of the collector's sight: a circle through it would stay for ever.
+    async def command(size: int = 1) -> None: ...
+
+    kept = options_of(command)
+    assert kept.nothing is not None
+    assert kept.nothing.values == kept.decode({}).values
+    gone = weakref.ref(kept)
+    del kept
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("default", [[], {}, set(), bytearray()])
+def test_defaults_that_a_call_could_change_are_made_anew_for_each(default):
+    async def command(things=default) -> None: ...
+
+    command.__annotations__["things"] = type(default)
+    options = options_of(command)
+    assert options.nothing is None
+    first, second = (options.decode(msgspec.Raw(b"{}")).values.things for _ in range(2))
+    assert first == second == default
+    assert first is not second
