@@ -608,16 +608,18 @@ async def test_n2_a_command_that_ends_after_it_was_given_up_is_not_answered_twic
     commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
     entered, ended = asyncio.Event(), asyncio.Event()
 
-    @commands.command("shielded", role="anyone")
-    async def shielded(ctx: ctld.Context) -> str:
-        async with ctx.shield():
-            entered.set()
+    @commands.command("stubborn", role="anyone")
+    async def stubborn(ctx: ctld.Context) -> str:
+        entered.set()
+        task = asyncio.current_task()
+        assert task is not None
+        for _ in range(2):  # it is cancelled, and once more after it has been answered for
             try:
                 await asyncio.sleep(3600)
             except asyncio.CancelledError:
-                ended.set()
-                return "late"
-        return "never"
+                task.uncancel()
+        ended.set()
+        return "late"
 
     @commands.command("fill", role="anyone")
     async def fill(ctx: ctld.Context) -> str:
@@ -626,7 +628,7 @@ async def test_n2_a_command_that_ends_after_it_was_given_up_is_not_answered_twic
     async with serving(tmp_path, commands, limits=SHORT) as served:
         client = await served.connect()
         client.stop_reading()
-        client.send({"cmd": "fill"}, {"cmd": "fill"}, {"cmd": "shielded", **members})
+        client.send({"cmd": "fill"}, {"cmd": "fill"}, {"cmd": "stubborn", **members})
         if not members:
             client.send({"cmd": "ping"}, {"cmd": "ping"})
         await entered.wait()
