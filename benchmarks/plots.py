@@ -24,7 +24,7 @@ NUMBER = r"([\d,]+)"
 GROWTH = [
     ("connections", re.compile("growth with connections"), re.compile(NUMBER)),
     ("commands", re.compile("growth with commands"), re.compile(f"{NUMBER}, 10 of them asked for")),
-    ("subscribers of an event", re.compile(f"events to {NUMBER}"), re.compile("ctld full")),
+    ("subscribers", re.compile(f"events to {NUMBER}"), re.compile("ctld full")),
 ]
 
 
@@ -43,8 +43,9 @@ def plots(rows: Sequence[Row]) -> dict[str, Picture]:
         if groups := _bars_of(rows, shape):
             found[f"benchmark-{shape}.svg"] = Picture(title, bars(title, unit, KINDS, groups, mark=1))
     if lines := _growth(rows):
-        title = "What one request costs, as numbers grow"
-        svg = curves(title, "microseconds of the server's processor", "how many of them", lines)
+        title = "What one request costs, by numbers"
+        unit = "microseconds of the server's processor; of subscribers, for one event to one of them"
+        svg = curves(title, unit, "how many of them", lines)
         found["benchmark-growth.svg"] = Picture(title, svg)
     return found
 

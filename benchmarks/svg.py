@@ -132,11 +132,11 @@ def curves(title: str, unit: str, along: str, lines: Sequence[Curve]) -> str:
 
 def _legend(names: Sequence[str]) -> list[str]:
     parts = []
-    x = float(WIDTH - 10)
+    x = float(WIDTH - 20)
     for index, name in reversed(list(enumerate(names))):
-        parts.append(f'<text class="small" x="{x:.0f}" y="18" text-anchor="end">{escape(name)}</text>')
-        x -= 6.3 * len(name) + 16
+        x -= 7 * len(name) + 14  # as wide as a name of wide letters may get
         parts.append(f'<rect x="{x:.0f}" y="9" width="10" height="10" fill="{COLOURS[index % len(COLOURS)]}"/>')
+        parts.append(f'<text class="small" x="{x + 14:.0f}" y="18">{escape(name)}</text>')
         x -= 12
     return parts
 
