@@ -213,3 +213,14 @@ async def test_a_command_that_ends_well_after_it_was_given_up_is_not_answered_ag
     await asyncio.wait([exchange.carrier])
     assert exchange.carrier.exception() is None
     assert (whole.concluded, whole.fewer) == ([], 0)
+
+
+async def test_n4_a_cancel_strikes_what_runs(whole: Whole, answers: Answers) -> None:
+    requests = beside(whole, answers)
+    exchange = request(whole, "a", 1)
+    requests.serve(exchange)
+    await until(lambda: answers.started == ["a"])
+    requests.cancel(1, ctld.Cancelled("no more"))
+    await until(lambda: len(whole.concluded) == 1)
+    assert whole.concluded[0][1].code == "cancelled"
+    assert not requests.outstanding

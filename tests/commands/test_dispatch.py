@@ -18,6 +18,7 @@ from ctld.commands.registry import CommandRegistry
 from ctld.errors import Cancelled, CommandFailed, Denied, InvalidOptions, NotFound, ShuttingDown, UnknownCommand
 from ctld.limits import Limits
 from ctld.ownership import current_owner
+from ctld.peer import Peer
 from ctld.wire.messages import Failure, Reply
 from tests.commands.stage import ALICE, BOB, ROOT, Sink, stage
 
@@ -1262,3 +1263,48 @@ async def test_on_disconnect_is_known_to_the_operation():
         sink = Sink()
         await one(nothing, on_disconnect=wish).run(ALICE, "x", {}, sink)
         assert sink.operation.on_disconnect == wish
+
+
+# What keeps a command from beginning.
+
+
+class Fragile(msgspec.Struct):
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        raise KeyError(self.size)
+
+
+async def test_options_whose_own_check_breaks_are_internal_and_run_nothing(caplog):
+    async def command(ctx: Context, what: Fragile) -> None:
+        raise AssertionError("never called")
+
+    dispatcher = one(command)
+    for detach in (False, True):
+        outcome = await dispatcher.run(ALICE, "x", msgspec.Raw(b'{"what":{}}'), detach=detach)
+        assert (outcome.message, outcome.code) == ("internal error", "internal")
+    assert "KeyError" in caplog.text
+    assert dispatcher.runtime.operations.started == 0
+    await nothing_runs(dispatcher)
+
+
+async def test_a_command_that_cannot_be_noted_does_not_begin():
+    async def command(ctx: Context) -> None:
+        raise AssertionError("never called")
+
+    class Unspeaking(Sink):
+        def begun(self, operation):
+            super().begun(operation)
+            raise RuntimeError("no")
+
+    dispatcher = one(command)
+    sink = Unspeaking()
+    outcome = await dispatcher.run(ALICE, "x", {}, sink)
+    assert outcome.code == "internal"
+    assert (sink.operation.state, sink.operation.error.code) == ("failed", "internal")
+    await nothing_runs(dispatcher)
+
+
+async def test_a_peer_with_a_role_that_there_is_not_may_do_nothing():
+    outcome = await one(nothing, role="anyone").run(Peer("x", "boss"), "x", {})
+    assert outcome.code == "internal"

@@ -507,3 +507,24 @@ async def test_an_end_that_cannot_be_noted_is_an_end(caplog):
     assert await waiting == "ok"
     assert "cannot be noted" in caplog.text
     assert operation.on_finished is None
+
+
+def test_whoever_is_to_be_told_of_a_wish_to_stop_is_told():
+    operation = begin()
+    told = []
+    operation.on_stop = lambda: told.append("stop")
+    operation.request_stop()
+    assert told == ["stop"]
+
+
+@pytest.mark.parametrize("reason", [None, ShuttingDown("the daemon is shutting down")])
+async def test_a_task_that_is_cancelled_before_it_began_ends_its_operation(reason):
+    operation = begin(detached=True)
+    if reason is not None:
+        operation.interrupt(reason)
+    task = asyncio.create_task(asyncio.sleep(0))
+    task.cancel()
+    await asyncio.wait([task])
+    operation.abandon(task)
+    operation.abandon(task)
+    assert (operation.state, operation.error.code) == ("cancelled", "cancelled" if reason is None else "shutting-down")
