@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 
 import ctld
+from ctld.client_handler import Site, current_request
+from ctld.commands.context import Origin
 from ctld.commands.operation import OperationTable
+from ctld.errors import LocalProtocolError
 from ctld.exchange import Exchange
-from ctld.wire.messages import Item, Progress
+from ctld.limits import Limits
+from ctld.sessions.state import Way
+from ctld.wire.messages import Invalid, Item, Progress
+from tests.commands.stage import ALICE, BOB, ROOT, stage
 
 
 class Connection:
@@ -117,3 +123,262 @@ def test_become_and_version_are_the_handler_s():
     assert handler.peer.name == "alice"
     assert exchange.server_version == "3"
     assert exchange.authorize is None
+
+
+# From the request to its final message.
+
+
+class Line(Connection):
+    """A connection that also does what conversations ask for."""
+
+    kind = "unix"
+    input_ended = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queued = 100
+        self.charged = 1
+        self.calls: list[str] = []
+        self.unsendable: list[Any] = []
+
+    def send(self, message: Any, request_id: Any, *, more: bool = True) -> None:
+        if message in self.unsendable:
+            raise LocalProtocolError("not on this wire")
+        super().send(message, request_id)
+
+    def regulate(self) -> None:
+        self.calls.append("regulate")
+
+    def hold(self) -> None:
+        self.calls.append("hold")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+
+class Talk:
+    """A conversation of one request."""
+
+    def __init__(self, handler: type[ctld.ClientHandler[Any]] = ctld.ClientHandler, peer: ctld.Peer = ALICE) -> None:
+        commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+        self.gate = asyncio.Event()
+        self.entered = asyncio.Event()
+
+        @commands.command("x", role="operate")
+        async def x(ctx: ctld.Context, n: int = 0) -> int:
+            return n
+
+        @commands.command("wait", role="operate")
+        async def wait(ctx: ctld.Context) -> str:
+            self.entered.set()
+            await self.gate.wait()
+            return "waited"
+
+        self.connection = Line()
+        self.dispatcher = stage(commands)
+        site = Site(None, self.dispatcher.runtime.server, self.dispatcher, Limits())
+        sock: Any = None
+        self.handler = handler(site, sock, peer)
+        self.origin = Origin("1")
+        self.beside = 0
+
+    def others(self, exchange: Exchange) -> int:
+        return self.beside
+
+    def exchange(self, request: Any, **fields: Any) -> Exchange:
+        handler = self.handler
+        parties: Any = self
+        fields = {"unusual": handler.has_authorize or handler.has_handle_cmd, **fields}
+        return Exchange(parties, request, 10, handler.authorize if handler.has_authorize else None, **fields)
+
+    async def answer(self, request: Any, **fields: Any) -> Any:
+        return await self.exchange(request, **fields).answer(self.dispatcher, asyncio.current_task())
+
+
+@pytest.mark.parametrize("unusual", [False, True])
+async def test_an_ordinary_request_is_answered_by_its_command(unusual: bool):
+    talk = Talk()
+    assert await talk.answer(ctld.Request("x", {"n": 3}), unusual=unusual) == ctld.Reply(3)
+    assert (await talk.answer(ctld.Request("y"), unusual=unusual)).code == "unknown-command"
+    assert talk.exchange(None).origin is talk.origin
+
+
+async def test_what_is_no_request_is_told_so():
+    outcome = await Talk().answer(Invalid("syntax", "no JSON", None, {"at": 1}), unusual=True)
+    assert outcome == ctld.Failure("no JSON", "syntax", {"at": 1})
+
+
+async def test_n4_what_had_to_wait_too_long_or_was_cancelled_meanwhile_does_not_begin():
+    talk = Talk()
+    now = asyncio.get_running_loop().time()
+    assert (await talk.answer(ctld.Request("x"), unusual=True, deadline=now - 1)).code == "deadline"
+    exchange = talk.exchange(ctld.Request("x"))
+    exchange.interrupt(ctld.Cancelled("no more"))
+    assert (await exchange.answer(talk.dispatcher, asyncio.current_task())).code == "cancelled"
+    assert talk.dispatcher.runtime.operations.started == 0
+
+
+class Own(ctld.ClientHandler[Any]):
+    """Answers in every way that there is."""
+
+    async def handle_cmd(self, request: ctld.Request, /) -> Any:
+        match request.cmd:
+            case "own":
+                return self.ok("own")
+            case "error":
+                return self.error("no", "x.no")
+            case "silent":
+                return self.error("")
+            case "nothing":
+                return None
+            case "raise":
+                raise ctld.CommandFailed("raised")
+            case "crash":
+                raise SystemExit(1)
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "hang":
+                await asyncio.Event().wait()
+        return await super().handle_cmd(request)
+
+
+@pytest.mark.parametrize(
+    ("cmd", "peer", "expected"),
+    [
+        ("own", ROOT, ctld.Reply("own")),
+        ("own", ALICE, "denied"),
+        ("error", ALICE, ctld.Failure("no", "x.no")),
+        ("silent", ALICE, "internal"),
+        ("nothing", ROOT, "internal"),
+        ("raise", ALICE, ctld.Failure("raised")),
+        ("crash", ROOT, "internal"),
+        ("x", ALICE, ctld.Reply(0)),
+        ("x", BOB, "denied"),
+    ],
+)
+async def test_n7_what_a_handler_answers_by_itself_is_held_to_the_contract(cmd: str, peer: ctld.Peer, expected: Any):
+    outcome = await Talk(Own, peer).answer(ctld.Request(cmd))
+    assert (outcome.code if isinstance(expected, str) else outcome) == expected
+    assert current_request.get() is None
+
+
+async def test_whoever_ends_the_program_is_not_held_up_by_a_handler():
+    with pytest.raises(KeyboardInterrupt):
+        await Talk(Own, ROOT).answer(ctld.Request("interrupt"))
+
+
+async def test_n4_a_deadline_bounds_the_handler_too():
+    deadline = asyncio.get_running_loop().time() + 0.01
+    assert (await Talk(Own).answer(ctld.Request("hang"), deadline=deadline)).code == "deadline"
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    far = asyncio.get_running_loop().time() + 3600
+    assert await Talk(Own).answer(ctld.Request("x"), deadline=far) == ctld.Reply(0)
+
+
+async def test_a_cancellation_of_the_task_that_nobody_asked_the_request_for_goes_on():
+    task = asyncio.create_task(Talk(Own).answer(ctld.Request("hang")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_n7_a_handler_is_asked_before_the_command():
+    class Careful(ctld.ClientHandler[Any]):
+        async def authorize(self, command: Any, opts: Any, /) -> None:
+            if opts:
+                raise ctld.Denied("not so")
+
+    talk = Talk(Careful)
+    assert await talk.answer(ctld.Request("x")) == ctld.Reply(0)
+    assert (await talk.answer(ctld.Request("x", {"n": 1}))).code == "denied"
+
+
+async def test_an_answer_that_the_wire_cannot_carry_is_internal_and_gives_back_what_was_held():
+    talk = Talk()
+    talk.connection.unsendable.append(ctld.Reply("odd"))
+    exchange = talk.exchange(ctld.Request("x"))
+    exchange.hold()
+    assert exchange.conclude(ctld.Reply("odd"), more=False) is False
+    [(message, _)] = talk.connection.sent
+    assert message.code == "internal"
+    assert (talk.connection.queued, talk.connection.calls) == (90, ["hold", "regulate", "resume"])
+    talk.connection.charged = 0
+    assert exchange.conclude(ctld.Reply("fine"), more=True) is False
+    assert talk.connection.calls == ["hold", "regulate", "resume"]
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+async def test_n6_who_is_told_again_and_again_is_gone_over_tcp_when_it_sends_no_more(kind: str):
+    talk = Talk()
+    talk.connection.kind = kind
+    exchange = talk.exchange(ctld.Request("wait"))
+    answer = asyncio.create_task(exchange.answer(talk.dispatcher, None))
+    await talk.entered.wait()
+    exchange.on_end_of_input()
+    assert exchange.send_interim(ctld.Reply("subscribed")) is None
+    assert exchange.operation is not None
+    assert exchange.operation.interruption is None
+    talk.connection.input_ended = True
+    exchange.send_interim(ctld.Reply("news"))
+    talk.gate.set()
+    outcome = await answer
+    assert (outcome == ctld.Reply("waited")) is (kind == "unix")
+
+
+class Hijacked:
+    """A connection that was taken over."""
+
+    def __init__(self, connection: Any, way: Way) -> None:
+        self.way = way
+        self.goes_on = way is Way.FDS
+        self.calls: list[Any] = []
+
+    def say_continue(self, session_id: str, request_id: Any) -> None:
+        self.calls.append((session_id, request_id))
+
+    async def flush(self) -> None:
+        self.calls.append("flush")
+
+    def last_word(self, outcome: Any) -> Any:
+        return outcome if self.goes_on else None
+
+    def give_back(self) -> None:
+        self.calls.append("give back")
+
+
+@pytest.mark.parametrize("way", [Way.FDS, Way.RAW])
+@pytest.mark.parametrize("session", [None, {"rows": 1}])
+async def test_n5_a_connection_that_was_taken_over(monkeypatch: pytest.MonkeyPatch, way: Way, session: Any):
+    monkeypatch.setattr("ctld.exchange.HijackedConnection", Hijacked)
+    talk = Talk()
+    exchange = talk.exchange(ctld.Request("x", id=7, session=session))
+    exchange.hold()
+    stream: Any = await exchange.take_over(way, "s1")
+    assert stream.calls == [("" if session is None else "s1", 7), "flush"]
+    assert exchange.session == session
+    exchange.send_progress(Progress("a"))
+    assert exchange.conclude(ctld.Reply("end"), more=True) is (way is Way.RAW)
+    sent = [message for message, _ in talk.connection.sent]
+    assert sent == ([Progress("a"), ctld.Reply("end")] if way is Way.FDS else [])
+    assert stream.calls[-1] == "give back"
+
+
+async def test_n5_who_may_not_take_the_connection_over():
+    talk = Talk()
+    exchange = talk.exchange(ctld.Request("x"))
+    with pytest.raises(LocalProtocolError):
+        await exchange.take_over(Way.RAW)
+    exchange.hold()
+    talk.beside = 1
+    with pytest.raises(ctld.Busy):
+        await exchange.take_over(Way.RAW)
+    talk.beside = 0
+    talk.connection.gone = True
+    with pytest.raises(ctld.Cancelled):
+        await exchange.take_over(Way.RAW)
+    talk.connection.kind = "tcp"
+    with pytest.raises(ctld.CommandFailed):
+        await exchange.take_over(Way.FDS)
