@@ -143,6 +143,8 @@ def fuzz_console(data: bytes) -> None:
         keys, rows, cols = said.get("keys"), said.get("rows", 0), said.get("cols", 0)
         if not (isinstance(keys, str | None) and type(rows) is type(cols) is int):
             continue
+        if rows > 0 and cols > 0 and max(rows, cols) > 0xFFFF:
+            continue  # no terminal is that large: the whole line is ignored
         try:
             typed += base64.b64decode(keys or "", validate=True)
         except ValueError:
