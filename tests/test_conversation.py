@@ -879,3 +879,185 @@ async def test_a_log_does_not_show_what_a_request_holds(tmp_path: Path) -> None:
         assert (await client.ask("show", {"word": "sesame"}))["status"]
         assert len(shown) == 3
         assert not [text for text in shown if "sesame" in text or len(text) > 100]
+
+
+# How a conversation begins, and how it ends.
+
+SHORT = Limits(stop_grace=0.1, cancel_grace=0.1, drain_timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ctld.Denied("not you"), "denied"), (KeyError("?"), "internal")], ids=["refused", "crash"]
+)
+async def test_n7_a_client_that_is_not_welcome_is_told_and_parted_from(
+    tmp_path: Path, error: Exception, code: str
+) -> None:
+    class Picky(ctld.ClientHandler):
+        async def on_connect(self) -> None:
+            raise error
+
+    async with serving(tmp_path, handler=Picky) as served:
+        client = await served.connect(banner=False)
+        client.send({"cmd": "ping"}, {"cmd": "ping", "id": 1})
+        assert [answer["code"] for answer in await client.receive_all()] == [code]
+        await until(lambda: not served.server.connections())
+
+
+async def test_n1_requests_with_an_id_wait_for_the_welcome(tmp_path: Path) -> None:
+    welcome = asyncio.Event()
+
+    class Slow(ctld.ClientHandler):
+        async def on_connect(self) -> None:
+            await welcome.wait()
+
+    async with serving(tmp_path, handler=Slow) as served:
+        client = await served.connect(banner=False)
+        client.send({"cmd": "ping", "id": 1}, {"cmd": "ping", "id": 1}, {"cancel": 5}, {"cmd": "ping"})
+        await until(lambda: served.server.connections()[0]["queued_bytes"])
+        welcome.set()
+        assert "protocol" in await client.receive()
+        answers = [await client.receive() for _ in range(3)]
+        assert sorted(str(answer.get("code")) for answer in answers) == ["None", "None", "bad-request"]
+
+
+async def test_n2_hundreds_that_arrive_together_are_answered_in_order_and_others_have_their_turn(
+    tmp_path: Path,
+) -> None:
+    commands, _ = gated()
+    async with serving(tmp_path, commands) as served:
+        client, other = await served.connect(), await served.connect()
+        client.send(*({"cmd": "echo", "opts": {"value": n}} for n in range(1000)))
+        assert (await other.ask("ping"))["response"] == "pong"
+        assert [(await client.receive())["response"] for _ in range(1000)] == list(range(1000))
+
+
+async def test_n2_at_shutdown_all_that_runs_or_waits_is_answered(tmp_path: Path) -> None:
+    commands, gate = gated()
+
+    class Tired(ctld.ClientHandler):
+        def request_stop(self) -> None:
+            super().request_stop()
+            raise RuntimeError("too tired to stop")
+
+    async with serving(tmp_path, commands, handler=Tired, limits=SHORT) as served:
+        client, idle = await served.connect(), await served.connect()
+        client.send({"cmd": "wait"}, {"cmd": "wait"}, {"cmd": "ping", "opts": {}}, {"cmd": "wait", "id": 1})
+        await until(lambda: len(gate.entered) == 2)
+        client.send({"cmd": "echo"})
+        await until(lambda: len(served.server.connections()) == 2)
+        served.server.close()
+        assert await idle.at_end()
+        assert [answer["code"] for answer in await client.receive_all()] == ["shutting-down"] * 5
+
+
+async def test_n2_what_does_not_end_is_answered_for(tmp_path: Path) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    @commands.command("stubborn", role="anyone")
+    async def stubborn(ctx: ctld.Context) -> None:
+        entered.set()
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                assert task is not None
+                task.uncancel()
+
+    async with serving(tmp_path, commands, limits=SHORT) as served:
+        client = await served.connect()
+        client.send({"cmd": "stubborn"}, {"cmd": "ping"}, {"cmd": "stubborn", "id": 1})
+        await entered.wait()
+        served.server.close()
+        assert [answer["code"] for answer in await client.receive_all()] == ["shutting-down"] * 3
+        release.set()
+        await served.server.wait_closed()
+
+
+async def test_a_command_that_cancels_the_task_of_its_connection_ends_it_and_all_are_told(tmp_path: Path) -> None:
+    commands, gate = gated()
+
+    @commands.command("cut", role="anyone")
+    async def cut(ctx: ctld.Context) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+        client.send({"cmd": "wait", "id": 1}, {"cmd": "cut"}, {"cmd": "ping"})
+        answers = await client.receive_all()
+        assert [answer["code"] for answer in answers] == ["cancelled"] * 3
+        await until(lambda: gate.cancelled)
+
+
+async def test_k5_a_browser_is_told_to_go_and_what_it_sends_is_not_looked_at(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        client = await served.connect()
+        client.write(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n{"cmd":"ping"}\n')
+        assert [answer["code"] for answer in await client.receive_all()] == ["bad-request"]
+
+
+async def test_n7_an_on_connect_that_does_not_end_is_cut_short_at_shutdown(tmp_path: Path) -> None:
+    entered = asyncio.Event()
+
+    class Endless(ctld.ClientHandler):
+        async def on_connect(self) -> None:
+            entered.set()
+            await asyncio.Event().wait()
+
+    async with serving(tmp_path, handler=Endless, limits=SHORT) as served:
+        client = await served.connect(banner=False)
+        client.send({"cmd": "ping"}, {"cmd": "ping", "id": 1}, {"cmd": 1, "id": 2})
+        await entered.wait()
+        served.server.close()
+        answers = await client.receive_all()
+        assert sorted(answer["code"] for answer in answers) == ["bad-request", "shutting-down", "shutting-down"]
+
+
+@pytest.mark.parametrize("members", [{}, {"id": 1}], ids=["in order", "with id"])
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_n5_after_a_request_that_takes_the_connection_nothing_is_taken_for_a_request(
+    tmp_path: Path, members: dict[str, Any], leaves: bool
+) -> None:
+    commands, _ = gated()
+    given: list[bytes] = []
+
+    @commands.command("take", role="anyone", session=True)
+    async def take(ctx: ctld.Context) -> None:
+        async with ctx.hijack() as stream:
+            while data := await stream.receive():
+                given.append(data)
+
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+        client.send({"cmd": "echo"}, {"cmd": "take", **members}, {"cmd": "ping"})
+        assert (await client.receive())["status"]
+        assert (await client.receive())["response"] == "continue"
+        await until(lambda: given)
+        if leaves:
+            client.reset()
+        else:
+            client.half_close()
+            assert await client.at_end()
+        await until(lambda: not served.server.connections())
+        assert b"".join(given) == b'{"cmd": "ping"}\n'
+
+
+async def test_n5_a_connection_is_not_given_away_while_others_wait_for_answers(tmp_path: Path) -> None:
+    commands, gate = gated()
+
+    @commands.command("take", role="anyone", session=True)
+    async def take(ctx: ctld.Context) -> None:
+        async with ctx.hijack():
+            raise AssertionError("never given")
+
+    async with serving(tmp_path, commands) as served:
+        client = await served.connect()
+        client.send({"cmd": "wait", "id": 1}, {"cmd": "take"}, {"cmd": "ping"})
+        assert (await client.receive())["code"] == "busy"
+        assert (await client.receive())["response"] == "pong"
+        gate.open.set()
+        assert (await client.receive())["id"] == 1
