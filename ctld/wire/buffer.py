@@ -5,12 +5,10 @@ on where it stopped, and consumed bytes are dropped once per read, not once per 
 What arrives in one piece and is taken whole is never copied.
 """
 
-import re
-from typing import Final
-
 __all__ = ["ReceiveBuffer"]
 
-_BLANK_LINES: Final = re.compile(rb"\s*\n")
+# How far it is looked ahead at once for white space: what follows is not copied.
+_WINDOW = 4096
 
 
 class ReceiveBuffer:
@@ -80,9 +78,15 @@ class ReceiveBuffer:
 
     def skip_blank_lines(self) -> None:
         """Drop all complete lines of nothing but white space that come next, in one go."""
-        blank = _BLANK_LINES.match(self._data, self._start)
-        if blank is not None:
-            self._advance(blank.end())
+        end = start = self._start
+        blank = _WINDOW
+        while blank == _WINDOW:  # all that was looked at
+            window = self._data[start : start + _WINDOW]
+            blank = len(window) - len(window.lstrip())
+            end = self._data.rfind(b"\n", end, start + blank) + 1 or end
+            start += blank
+        if end > self._start:
+            self._advance(end)
 
     def put_back(self, data: bytes) -> None:
         """Put bytes that were taken just now before those that are left."""
