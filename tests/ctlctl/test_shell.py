@@ -137,7 +137,9 @@ class TestOnATerminal:
         shell.type("log in me s3cret\n")
         shell.until(b"hello\r\n")
         shell.until(b"ctlctl> ")
-        shell.type("nonsense\x03")
+        shell.type("nonsense")
+        shell.until(b"nonsense")  # readline is listening: what comes before that, Python hears with the next key
+        shell.type("\x03")
         shell.until(b"ctlctl> ")
         shell.type("\x04")
         assert shell.finish()[0] == 0
