@@ -106,7 +106,7 @@ def test_ci_does_everything_and_repeats_the_closing_lines(checkout):
         "test ARGS=--reruns 2 --reruns-delay 2",
         "lint types docs",
         "demo",
-        "suite PYTHON=/the/real/python3.13 VENV=.tmp/venv-3.13 ARGS=--reruns 2 --reruns-delay 2 -m 'not slow' tests/wire tests/commands",  # noqa: E501 - a command line as it is
+        "suite PYTHON=/the/real/python3.13 VENV=.tmp/venv-3.13 ARGS=--reruns 2 --reruns-delay 2 -n auto -m 'not slow' tests/wire tests/commands/test_dispatch.py tests/test_connection.py tests/test_conversation.py tests/test_beside.py",  # noqa: E501 - a command line as it is
     ]
     assert done.stdout.splitlines()[-1] == "test: ==== 7 passed in 0.10s ===="
     assert "Python 3.12 is not here" in done.stdout
