@@ -76,17 +76,18 @@ class ReceiveBuffer:
         self._advance(end)
         return lines
 
-    def skip_blank_lines(self) -> None:
-        """Drop all complete lines of nothing but white space that come next, in one go."""
-        end = start = self._start
-        blank = _WINDOW
-        while blank == _WINDOW:  # all that was looked at
-            window = self._data[start : start + _WINDOW]
-            blank = len(window) - len(window.lstrip())
-            end = self._data.rfind(b"\n", end, start + blank) + 1 or end
-            start += blank
-        if end > self._start:
-            self._advance(end)
+    def skip_blank_lines(self, longest: int) -> None:
+        """Drop complete lines of nothing but white space that come next, many in one go.
+
+        Args:
+            longest: Where one of them is longer than that, none is dropped.
+        """
+        start = self._start
+        window = self._data[start : start + _WINDOW]
+        blank = window[: len(window) - len(window.lstrip())]
+        size = blank.rfind(b"\n") + 1
+        if size and max(map(len, blank[:size].split(b"\n"))) <= longest:
+            self._advance(start + size)
 
     def put_back(self, data: bytes) -> None:
         """Put bytes that were taken just now before those that are left."""

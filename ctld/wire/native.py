@@ -135,7 +135,7 @@ class NativeCodec:
                 if event is not None:
                     return event
             else:
-                buffer.skip_blank_lines()
+                buffer.skip_blank_lines(self._max_line)
 
     def send(self, message: Outgoing, request_id: RequestId | None = None) -> int:
         """Encode a message; with the id of its request if that had one (N4).

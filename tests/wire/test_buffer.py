@@ -77,7 +77,7 @@ def act(buffer, step, argument):
         case "lines":
             return buffer.take_lines(argument)
         case "blank":
-            return buffer.skip_blank_lines()
+            return buffer.skip_blank_lines(100)
         case "back":
             return buffer.put_back(argument)
         case "feed":
@@ -216,3 +216,12 @@ def test_what_is_taken_is_a_copy():
     buffer.feed(b"three")
     line += b"!"
     assert buffer.take_all() == b"two\nthree"
+
+
+def test_of_blank_lines_one_that_is_too_long_stays():
+    buffer = ReceiveBuffer()
+    buffer.feed(b"\n  \n" + b" " * 11 + b"\nx")
+    buffer.skip_blank_lines(10)
+    assert buffer.take_line() == b""
+    buffer.skip_blank_lines(11)
+    assert buffer.take_all() == b"x"
