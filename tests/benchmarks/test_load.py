@@ -225,5 +225,6 @@ def test_the_sources_have_no_warnings(folder, monkeypatch):
         f'#!/bin/sh\nexec {shutil.which("cc") or shutil.which("gcc")} -Wall -Wextra -Werror "$@"\n'
     )
     (folder / "strict").chmod(0o755)
-    build(folder / "load", "load.c", "wires.c")
-    build(folder / "floor", "floor.c")
+    for program, sources in (("load", ("load.c", "wires.c")), ("floor", ("floor.c",))):
+        build(folder / program, *sources)
+        assert (folder / program).stat().st_mode & 0o100

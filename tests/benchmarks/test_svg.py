@@ -85,5 +85,9 @@ def test_axes_are_labelled_in_the_units_of_people():
 
 
 def test_a_single_point_is_no_division_by_zero():
-    parsed(curves("t", "us", "n", [Curve("a", [(1, 0.0)])]))
-    parsed(bars("t", "x", ["a"], [("n", [Bar(0.0, 0.0, 0.0)])]))
+    for drawn in (
+        curves("t", "us", "n", [Curve("a", [(1, 0.0)])]),
+        bars("t", "x", ["a"], [("n", [Bar(0.0, 0.0, 0.0)])]),
+    ):
+        assert parsed(drawn).tag == f"{SVG}svg"
+        assert not re.search(r"\b(nan|inf)\b", drawn)

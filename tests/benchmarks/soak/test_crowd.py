@@ -70,4 +70,12 @@ def test_nobody_is_left_at_the_end_even_if_stopped(crowd):
 
 def test_who_has_gone_gets_no_signal(crowd):
     crowd, _, _, _ = crowd
-    crowd.signal([os.getpid()], signal.SIGTERM)  # is none of them
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _frame: heard.append(number))
+    try:
+        crowd.signal([os.getpid()], signal.SIGUSR1)  # is none of them
+        assert heard == []
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert heard == [signal.SIGUSR1]  # it would have been heard
+    finally:
+        signal.signal(signal.SIGUSR1, before)

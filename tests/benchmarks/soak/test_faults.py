@@ -92,13 +92,18 @@ def test_the_time_without_descriptors_is_noted(told):
 
 
 def test_whom_to_kill_may_have_gone(told, monkeypatch):
+    tried: list[int] = []
+
     def gone(pid: int, number: int) -> None:
+        tried.append(pid)
         raise ProcessLookupError
 
     monkeypatch.setattr(faults_module.os, "kill", gone)
     faults_of(told).begin(Fault(0.0, "kill a job", 0.0, 0.5))
+    assert len(tried) == 1
     monkeypatch.setattr(faults_module, "family", lambda pid, own: [])
     faults_of(told).begin(Fault(0.0, "kill a job", 0.0, 0.5))
+    assert len(tried) == 1
 
 
 def test_there_is_no_other_fault(told):
