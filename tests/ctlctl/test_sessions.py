@@ -6,8 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -79,6 +81,10 @@ def sessions(admin) -> list[dict]:
     return [one for one in admin.call("session_list") if one["state"] != "ended"]
 
 
+def states(admin) -> list[str]:
+    return [one["state"] for one in sessions(admin)]
+
+
 def wait_for(condition) -> None:
     give_up = time.monotonic() + 20
     while not condition():
@@ -135,11 +141,14 @@ class TestExec:
             assert process.stdout.readline() == b"got\n"
             assert process.wait(20) == 9
 
-    def test_the_death_of_ctlctl_hangs_the_program_up(self, address, admin):
-        with running(address, "exec", "sleep", "60") as process:
-            wait_for(lambda: sessions(admin))
+    def test_the_death_of_ctlctl_hangs_the_program_up(self, address, admin, tmp_path):
+        told = tmp_path / "told"
+        program = f"trap 'echo HUP > {told}; exit' HUP; echo ready; while :; do sleep 0.01; done"
+        with running(address, "exec", "sh", "-c", program) as process:
+            assert process.stdout.readline() == b"ready\n"
             process.kill()
             wait_for(lambda: not sessions(admin))
+        assert told.read_text() == "HUP\n"
 
     def test_the_death_of_the_daemon_is_told(self, folder, start):  # noqa: F811 - fixtures
         script = folder / "daemon.py"
@@ -198,13 +207,14 @@ class TestExec:
 class TestManagement:
     def test_list_signal_and_kill(self, socket, admin):
         with running(socket, "exec", "sleep", "60") as process:
-            wait_for(lambda: [one["state"] for one in sessions(admin)] == ["attached"])
+            wait_for(lambda: states(admin) == ["attached"])
             session = sessions(admin)[0]["id"]
             assert session.encode() in ctlctl(socket, "session", "list").stdout
             assert ctlctl(socket, "session", "signal", session, "TERM").returncode == 0
             assert process.wait(20) == 143
+            wait_for(lambda: not sessions(admin))
         with running(socket, "exec", "sleep", "60") as process:
-            wait_for(lambda: [one["state"] for one in sessions(admin)] == ["attached"])
+            wait_for(lambda: states(admin) == ["attached"])
             assert ctlctl(socket, "session", "kill", sessions(admin)[0]["id"]).returncode == 0
             assert process.wait(20) == 137
 
@@ -215,7 +225,14 @@ class Tmux:
     def __init__(self, place: Path) -> None:
         self._tmux = ["tmux", "-S", f"{place}/tmux", "-f", "/dev/null"]
         self._run("new-session", "-d", "-x", "90", "-y", "31", "-s", "s", "env", "PS1=local$ ", "TERM=screen", "sh")
-        self.see("local$")
+
+    def __enter__(self) -> Self:
+        self.prompt()
+        self._modes = self.modes
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._run("kill-server")
 
     def _run(self, *words: str) -> str:
         return subprocess.run([*self._tmux, *words], check=True, capture_output=True, text=True, cwd=ROOT).stdout
@@ -237,9 +254,26 @@ class Tmux:
             assert time.monotonic() < give_up, f"{text!r} is not on the screen:\n{self.screen}"
             time.sleep(0.02)
 
-    def prompt(self) -> None:
-        """Wait until the shell of the person asks again."""
-        wait_for(lambda: self.screen.rstrip().endswith("local$"))
+    def prompt(self, prompt: str = "local$") -> None:
+        """Wait until the shell of the person asks again; what is typed while it gives something up may be lost."""
+        wait_for(lambda: self.screen.rstrip().endswith(prompt))
+
+    @property
+    def modes(self) -> list:
+        """How the terminal is set, whatever the screen shows."""
+        fd = os.open(self._run("display-message", "-p", "-t", "s", "#{pane_tty}").strip(), os.O_RDONLY | os.O_NOCTTY)
+        try:
+            return termios.tcgetattr(fd)
+        finally:
+            os.close(fd)
+
+    @property
+    def is_raw(self) -> bool:
+        return not self.modes[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
+
+    @property
+    def is_restored(self) -> bool:
+        return self.modes == self._modes
 
     def fresh(self, mark: str) -> None:
         """Begin on an empty screen."""
@@ -250,9 +284,6 @@ class Tmux:
     def resize(self, cols: int, rows: int) -> None:
         self._run("resize-window", "-t", "s", "-x", str(cols), "-y", str(rows))
 
-    def close(self) -> None:
-        self._run("kill-server")
-
 
 @pytest.fixture
 def person(folder, socket):  # noqa: F811 - fixtures
@@ -260,55 +291,64 @@ def person(folder, socket):  # noqa: F811 - fixtures
         if os.environ.get("CTLD_INTEROP") == "required":
             pytest.fail("tmux is missing")
         pytest.skip("tmux is not installed")
-    person = Tmux(folder)
-    yield person
-    person.close()
+    with Tmux(folder) as person:
+        yield person
 
 
 def shell_line(address: str, *words: str) -> str:
     return " ".join(command(address, *words))
 
 
+def size_of_terminal(admin) -> tuple[int, int]:
+    """The rows and columns that the program of the only session sees."""
+    [session] = sessions(admin)
+    fd = os.open(f"/proc/{session['pid']}/fd/0", os.O_RDONLY | os.O_NOCTTY)
+    try:
+        columns, rows = os.get_terminal_size(fd)
+    finally:
+        os.close(fd)
+    return rows, columns
+
+
 @pytest.mark.interop
 class TestPerson:
     def test_a_shell_and_the_terminal_afterwards(self, person, address, admin):
         person.line(shell_line(address, "exec", "-t", "-e", "PS1=remote=", "--", "sh"))
-        person.see("remote=")
+        person.prompt("remote=")
         person.line("stty size; echo $TERM")
         person.see("31 90")
         person.see("screen")
+        assert person.is_raw
         person.resize(100, 40)
-        person.line("stty size")
-        person.see("40 100")
-        person.line("sleep 60")
+        wait_for(lambda: size_of_terminal(admin) == (40, 100))
+        person.line("sh -c 'echo work\"\"ing; sleep 60'")
+        person.see("working")
         person.type("C-c")  # reaches the program, and not ctlctl
+        person.prompt("remote=")
         person.line("echo still $((40+2))")
         person.see("still 42")
         person.line("exit 5")
         wait_for(lambda: not sessions(admin))
         person.prompt()
-        person.line("echo status=$?; stty -a | grep -o ' echo '")
+        person.line("echo status=$?")
         person.see("status=5")
-        person.see(" echo")
+        assert person.is_restored
         assert not sessions(admin)
 
     def test_detach_and_attach(self, person, socket, admin):
-        def detached() -> bool:
-            return [one["state"] for one in sessions(admin)] == ["detached"]
-
         person.line(shell_line(socket, "console", "--", "env", "PS1=remote=", "sh"))
-        person.see("remote=")
+        person.prompt("remote=")
         person.line("echo be''fore")
         person.see("before")
         person.type("C-p", "C-q")
-        wait_for(detached)
+        wait_for(lambda: states(admin) == ["detached"])
         person.see("left session")
         person.fresh("one")
         session = sessions(admin)[0]
         person.line(shell_line(socket, "session", "attach", "--osctl", session["id"]))
         person.see("before")  # the scroll-back
         person.type("C-a", "q")
-        wait_for(detached)
+        wait_for(lambda: states(admin) == ["detached"])
         person.see("left session")
         person.fresh("two")
         person.line(shell_line(socket, "session", "attach", session["id"]))
@@ -319,45 +359,44 @@ class TestPerson:
         person.line("echo status=$?")
         person.see("status=6")
 
-    def test_full_screen_programs_start_at_the_right_size(self, person, socket, admin):
-        for program, sign in (("vi", "~"), ("top", "load average")):
-            if shutil.which(program) is None:
-                continue
-            person.line(shell_line(socket, "exec", "-t", "--", program))
-            person.see(sign)
-            if program == "vi":
-                # A vi that knows 31 lines fills all but the last with tildes.
-                wait_for(lambda: person.screen.count("\n~") >= 28)
-                person.type("Escape")
-                person.line(":q!")
-            else:
-                person.type("q")
-            wait_for(lambda: not sessions(admin))
-            person.fresh(f"after {program}")
+    @pytest.mark.parametrize(("program", "leave"), [("vi", ":q!"), ("top", "q")])
+    def test_full_screen_programs_start_at_the_right_size(self, person, socket, admin, program, leave):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+        person.line(shell_line(socket, "exec", "-t", "--", program))
+        if program == "vi":
+            # A vi that knows 31 lines fills all but the last with tildes.
+            wait_for(lambda: person.screen.count("\n~") >= 28)
+        else:
+            person.see("load average")
+        assert size_of_terminal(admin) == (31, 90)
+        person.line(leave)
+        wait_for(lambda: not sessions(admin))
+        person.fresh(f"after {program}")
+        assert person.is_restored
 
     def test_the_terminal_is_restored_when_the_daemon_dies(self, person, socket, admin, daemon_stops):
         person.line(shell_line(socket, "exec", "-t", "--", "cat"))
-        wait_for(lambda: sessions(admin))
+        wait_for(lambda: person.is_raw and states(admin) == ["attached"])
         admin.call("shutdown")
         daemon_stops.append(True)
         person.see("shutting down")
-        person.line("stty -a | grep -o ' icanon '; echo sane")
-        person.see(" icanon")
-        person.see("sane")
+        person.prompt()
+        assert person.is_restored
 
-    def test_the_terminal_is_restored_by_signals(self, person, socket, admin):
-        for name, status in (("TERM", 143), ("HUP", 129)):
-            person.line(shell_line(socket, "exec", "-t", "--", "cat"))
-            wait_for(lambda: [one["state"] for one in sessions(admin)] == ["attached"])
-            pid = subprocess.run(
-                ["pgrep", "-f", f"ctlctl -s {socket} exec -t"], capture_output=True, text=True
-            ).stdout.split()[0]
-            os.kill(int(pid), getattr(signal, f"SIG{name}"))
-            wait_for(lambda: not sessions(admin))
-            person.prompt()
-            person.line(f"echo {name}=$?; stty -a | grep -o ' echo '")
-            person.see(f"{name}={status}")
-            wait_for(lambda: not sessions(admin))
+    @pytest.mark.parametrize(("name", "status"), [("TERM", 143), ("HUP", 129)])
+    def test_the_terminal_is_restored_by_signals(self, person, socket, admin, name, status):
+        person.line(shell_line(socket, "exec", "-t", "--", "cat"))
+        wait_for(lambda: person.is_raw and states(admin) == ["attached"])
+        pid = subprocess.run(
+            ["pgrep", "-f", f"ctlctl -s {socket} exec -t"], capture_output=True, text=True
+        ).stdout.split()[0]
+        os.kill(int(pid), getattr(signal, f"SIG{name}"))
+        wait_for(lambda: not sessions(admin))
+        person.prompt()
+        person.line(f"echo {name}=$?")
+        person.see(f"{name}={status}")
+        assert person.is_restored
 
     def test_a_read_only_viewer_types_nothing(self, person, socket, admin):
         with running(socket, "exec", "sh", "-c", "echo hello; read x; echo got $x") as process:
@@ -375,4 +414,4 @@ class TestPerson:
                 seen += next(viewer.stdout)
             assert b"not" not in seen
         person.type("C-d")
-        person.see("local$")
+        person.prompt()
