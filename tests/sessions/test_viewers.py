@@ -6,10 +6,8 @@ import signal
 import pytest
 
 from ctld.errors import Busy, CommandFailed, InvalidOptions
-from ctld.sessions import viewers
 from ctld.sessions.viewers import Departure, FramesViewer, signal_number
 from ctld.wire.frames import FrameReader, FrameType, encode_frame
-from tests.native import until
 
 
 class Session:
@@ -67,45 +65,100 @@ class Stream:
         return found
 
 
-@pytest.fixture
-def hasty(monkeypatch):
-    monkeypatch.setattr(viewers, "_PING_AFTER", 0.02)
-    monkeypatch.setattr(viewers, "_DEAD_AFTER", 0.06)
-    monkeypatch.setattr(viewers, "_SHORTEST_WAIT", 0.005)
+class Clock:
+    """Stands in for the loop of a viewer: its time passes when the test says so."""
+
+    def __init__(self):
+        self.now = 0.0
+        self._timers = []
+
+    def time(self):
+        return self.now
+
+    def call_later(self, delay, callback):
+        timer = asyncio.get_running_loop().call_later(3600, callback)  # to be cancelled as any other
+        self._timers.append((self.now + delay, timer, callback))
+        return timer
+
+    def pass_by(self, seconds):
+        end = self.now + seconds
+        while due := [entry for entry in self._timers if entry[0] <= end and not entry[1].cancelled()]:
+            first = min(due, key=lambda entry: entry[0])
+            self._timers.remove(first)
+            first[1].cancel()
+            self.now = first[0]
+            first[2]()
+        self.now = end
+
+
+class Timed(FramesViewer):
+    """A viewer that goes by a clock of the test's."""
+
+    def __init__(self, session, transport):
+        self.stream = Stream(transport)
+        super().__init__(session, self.stream)
+        self._loop = self.clock = Clock()
+        self._heard = self._said = self.clock.now
+
+    @property
+    def departed(self):
+        return self._departure.done()
 
 
 class TestKeepAlive:
     """B14: pings on every transport; who is silent over TCP is given up."""
 
-    async def test_a_client_that_is_told_nothing_gets_a_ping(self, hasty):
-        stream = Stream()
-        async with FramesViewer(Session(), stream):
-            await until(lambda: FrameType.PING in stream.frames())
+    @pytest.mark.parametrize("transport", ["unix", "tcp"])
+    async def test_a_client_that_is_told_nothing_gets_a_ping(self, transport):
+        async with Timed(Session(), transport) as viewer:
+            viewer.clock.pass_by(14)
+            assert viewer.stream.frames() == []
+            viewer.clock.pass_by(1)
+            assert viewer.stream.frames() == [FrameType.PING]
+            viewer.clock.pass_by(15)
+            assert viewer.stream.frames() == [FrameType.PING]
 
-    async def test_who_is_silent_for_too_long_is_dead(self, hasty):
+    async def test_who_is_told_something_needs_no_ping(self):
+        async with Timed(Session(), "unix") as viewer:
+            for _ in range(10):
+                viewer.clock.pass_by(10)
+                viewer.on_output(1, b"x")
+            assert set(viewer.stream.frames()) == {FrameType.STDOUT}
+
+    async def test_who_is_silent_for_too_long_is_dead(self):
         session = Session()
-        async with FramesViewer(session, Stream("tcp")) as viewer:
+        async with Timed(session, "tcp") as viewer:
+            viewer.clock.pass_by(44)
+            assert not viewer.departed
+            viewer.clock.pass_by(1)
             assert await viewer.wait() is Departure.GONE
             assert session.left == [False]
 
-    async def test_who_answers_lives(self, hasty):
-        async with FramesViewer(Session(), Stream("tcp")) as viewer:
+    async def test_who_answers_lives(self):
+        async with Timed(Session(), "tcp") as viewer:
             for _ in range(20):
+                viewer.clock.pass_by(40)
                 viewer.on_data(encode_frame(FrameType.PONG))
-                await asyncio.sleep(0.01)
-            assert not viewer._departure.done()
+            assert not viewer.departed
+            viewer.clock.pass_by(60)
+            assert viewer.departed
 
-    async def test_a_stopped_client_on_a_unix_socket_keeps_its_session(self, hasty):
-        async with FramesViewer(Session(), Stream("unix")) as viewer:
-            await asyncio.sleep(0.15)
-            assert not viewer._departure.done()
+    async def test_a_stopped_client_on_a_unix_socket_keeps_its_session(self):
+        async with Timed(Session(), "unix") as viewer:
+            viewer.clock.pass_by(3600)
+            assert not viewer.departed
 
-    async def test_silence_of_our_own_making_is_not_held_against_it(self, hasty):
+    async def test_silence_of_our_own_making_is_not_held_against_it(self):
         session = Session()
         session.input_full = True
-        async with FramesViewer(session, Stream("tcp")) as viewer:
-            await asyncio.sleep(0.15)
-            assert not viewer._departure.done()
+        async with Timed(session, "tcp") as viewer:
+            viewer.clock.pass_by(3600)
+            assert not viewer.departed
+            session.input_full = False
+            viewer.clock.pass_by(30)
+            assert not viewer.departed, "the time begins anew"
+            viewer.clock.pass_by(30)
+            assert viewer.departed
 
 
 async def test_what_is_left_is_given_back():
