@@ -22,6 +22,10 @@ __all__ = ["Acceptor"]
 # those who are connected already do not wait for a millisecond.
 _BATCH: Final = 64
 
+# Most clients come alone, and to look for another one in vain costs as much as to take one.  So
+# after that was in vain, it is left out for so many turns.
+_TURNS_ALONE: Final = 16
+
 # How soon to try again after descriptors ran out, where nobody tells us earlier.
 _RETRY: Final = 0.1
 
@@ -59,6 +63,7 @@ class Acceptor:
         "_reserve",
         "_retry",
         "_stopped",
+        "_turns_alone",
     )
 
     def __init__(
@@ -90,6 +95,7 @@ class Acceptor:
         self._exhausted = False
         self._paused = False
         self._stopped = False
+        self._turns_alone = 0
         loop.add_reader(self._fd, self._on_readable)
 
     @property
@@ -132,14 +138,21 @@ class Acceptor:
 
     def _try_again(self, *, turn_away: bool = True) -> None:
         self._stop_reading()
+        self._turns_alone = 0  # they may have become many meanwhile
         self._loop.add_reader(self._fd, self._on_readable)
         self._on_readable(turn_away=turn_away)  # with nobody waiting too: it says whether there are descriptors
 
     def _on_readable(self, *, turn_away: bool = True) -> None:
-        for _ in range(_BATCH):
+        batch = _BATCH
+        if self._turns_alone:
+            self._turns_alone -= 1
+            batch = 1
+        for number in range(batch):
             try:
                 sock, _address = self._endpoint.socket.accept()
             except BlockingIOError:
+                if number == 1:
+                    self._turns_alone = _TURNS_ALONE
                 break
             except OSError as error:
                 if error.errno in _CLIENT_LOST:

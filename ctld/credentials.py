@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from ctld.accounts import Accounts
 from ctld.endpoint import Transport
-from ctld.peer import Peer
+from ctld.peer import Peer, Role
+from ctld.policy import Policy
 
 __all__ = ["Credentials", "certificate_name", "peer_with_certificate"]
 
@@ -33,26 +34,35 @@ class Credentials:
         self._accounts = Accounts() if accounts is None else accounts
         self._shared: dict[bytes, frozenset[int]] = {}
 
-    def peer_of(self, sock: socket.socket, transport: Transport) -> Peer:
-        """Identify the peer of a connected socket; without a role yet.
+    def peer_of(self, sock: socket.socket, transport: Transport, policy: Policy, fallback: Role = "anyone") -> Peer:
+        """Identify the peer of a connected socket.
 
         The credentials are those of the process that connected, at the time it did.
+
+        Args:
+            sock: The socket.
+            transport: What the bytes travel in.
+            policy: Says who has which role.
+            fallback: The role of the listener it came through.
         """
         if transport != "unix":
-            return Peer(transport=transport)
+            return _unknown(transport, policy, fallback)
         try:
             pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         except OSError:
-            return Peer(transport=transport)  # gone again already
+            return _unknown(transport, policy, fallback)  # gone again already
         if uid == _NO_ID or gid == _NO_ID:
-            return Peer(transport=transport)
+            return _unknown(transport, policy, fallback)
+        groups = self._groups(sock, uid, gid)
+        # Made once, with its role: one is made for every client, and a frozen value takes its time.
         return Peer(
-            name=self._accounts.user_name(uid),
-            uid=uid,
-            gid=gid,
-            groups=self._groups(sock, uid, gid),
-            pid=pid or None,  # 0: a process outside of our pid namespace
-            transport=transport,
+            self._accounts.user_name(uid),
+            policy.role_of_user(uid, gid, groups, fallback).role,
+            uid,
+            gid,
+            groups,
+            pid or None,  # 0: a process outside of our pid namespace
+            transport,
         )
 
     def _groups(self, sock: socket.socket, uid: int, gid: int) -> frozenset[int]:
@@ -67,6 +77,11 @@ class Credentials:
                 del self._shared[next(iter(self._shared))]
             groups = self._shared[raw] = frozenset(memoryview(raw).cast("I"))
         return groups
+
+
+def _unknown(transport: Transport, policy: Policy, fallback: Role) -> Peer:
+    """Make the peer of a connection whose transport does not say who is at the other end."""
+    return Peer(role=policy.role_of(Peer(transport=transport), fallback).role, transport=transport)
 
 
 def peer_with_certificate(peer: Peer, certificate: Mapping[str, Any] | None) -> Peer:

@@ -51,8 +51,8 @@ class Listener:
         self._handler = handler
         self._on_closed = on_closed
         self._closed = False
+        self._waits = False  # for descriptors: only then it matters that a client goes
         self._acceptors = [self._accept_on(endpoint) for endpoint in self._endpoints]
-        reception.on_client_gone(self._descriptor_freed)
 
     @property
     def address(self) -> str:
@@ -90,7 +90,7 @@ class Listener:
             acceptor.stop()
         for endpoint in self._endpoints:
             endpoint.close()
-        self._reception.forget_client_gone(self._descriptor_freed)
+        self._wait_for_descriptors(False)
         self._on_closed(self)
 
     def _accept_on(self, endpoint: Endpoint) -> Acceptor:
@@ -101,6 +101,16 @@ class Listener:
 
     def _on_exhausted(self, exhausted: bool) -> None:
         logger.warning("! %s: file descriptors", "out of" if exhausted else "again enough")
+        self._wait_for_descriptors(self.exhausted)
+
+    def _wait_for_descriptors(self, waits: bool) -> None:
+        if waits == self._waits:
+            return
+        self._waits = waits
+        if waits:
+            self._reception.on_client_gone(self._descriptor_freed)
+        else:
+            self._reception.forget_client_gone(self._descriptor_freed)
 
     def _descriptor_freed(self) -> None:
         for acceptor in self._acceptors:

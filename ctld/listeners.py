@@ -15,7 +15,7 @@ from ctld.errors import AddressInUse, ConfigError, ListenFailed
 from ctld.policy import ROLES
 from ctld.systemd import InheritedSocket, listening_socket
 from ctld.tls import server_context
-from ctld.unix_socket import bind_unix
+from ctld.unix_socket import ListeningSocket, bind_unix
 
 __all__ = ["Listen", "mistakes_in", "open_endpoints"]
 
@@ -183,7 +183,8 @@ def _open_places(
 
 
 def _listening(family: int, sockaddr: str | _SockAddr, backlog: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    kind = ListeningSocket if family == socket.AF_UNIX else socket.socket
+    sock = kind(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         if family != socket.AF_UNIX:
             _prepare_tcp(sock)
@@ -229,6 +230,9 @@ def _adopt(
 
 def _adopted(listen: Listen, sock: socket.socket, context: ssl.SSLContext | None) -> Endpoint:
     transport: Transport = "unix" if sock.family == socket.AF_UNIX else "tls" if context else "tcp"
+    if transport == "unix":
+        sock = ListeningSocket(sock.family, sock.type, sock.proto, sock.detach())
+        sock.setblocking(False)
     return Endpoint(listen, sock, address_of(sock, transport), transport, ssl_context=context)
 
 

@@ -155,15 +155,26 @@ class Policy:
             # Only a certificate that the listener has verified gives a TLS peer its name.
             named = self._certificates.get(peer.name) if peer.transport == "tls" and peer.name else None
             return named or Grant(fallback, _LISTENER)
-        if (exact := self._users.get(peer.uid)) is not None:
+        return self.role_of_user(peer.uid, peer.gid, peer.groups, fallback)
+
+    def role_of_user(self, uid: int, gid: int | None, groups: frozenset[int], fallback: Role = "anyone") -> Grant:
+        """Find the role of a caller whom the kernel vouches for.
+
+        Args:
+            uid: His user id.
+            gid: His primary group.
+            groups: His other groups.
+            fallback: The role of the listener he came through.
+        """
+        if (exact := self._users.get(uid)) is not None:
             return exact
-        if peer.uid == 0:
+        if uid == 0:
             return Grant("admin", _ROOT)
-        if peer.uid == self._own_uid:
+        if uid == self._own_uid:
             return Grant("admin", _OWN_USER)
         best: Grant | None = None
-        for gid, grant in self._groups.items():
-            if gid == peer.gid or gid in peer.groups:
+        for member, grant in self._groups.items():
+            if member == gid or member in groups:
                 best = _higher(grant, best)
         return best or Grant(fallback, _LISTENER)
 

@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextvars import Context
-from functools import partial
+from dataclasses import replace
 from typing import Any, Final
 
 from ctld.admission import Admission
@@ -145,12 +145,12 @@ class Reception:
         self._accepted += 1
         conversation = Conversation(connection, handler, site.dispatcher, self._limits, self._accepted)
         task = self._loop.create_task(
-            conversation.converse(partial(self._connect, endpoint, conversation, sock)),
+            conversation.converse(lambda: self._connect(endpoint, conversation)),
             name=f"client {self._accepted}",
             context=self._context.copy(),
         )
         self._clients[task] = Client(self._accepted, site, endpoint, conversation, self._loop.time(), peer.uid, task)
-        task.add_done_callback(self._see_out)
+        task.add_done_callback(self._see_out, context=self._context)  # without one, it would keep a copy
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(self._sweep_interval, self._sweep)
 
@@ -223,24 +223,21 @@ class Reception:
             logger.warning("! %s on %s refused: too many connections", peer, endpoint.address)
 
     def _identify(self, endpoint: Endpoint, sock: socket.socket) -> Peer:
-        return self._with_role(endpoint, self._credentials.peer_of(sock, endpoint.transport))
-
-    def _with_role(self, endpoint: Endpoint, peer: Peer) -> Peer:
-        grant = self._runtime.policy.role_of(peer, endpoint.listen.role)
-        return Peer(peer.name, grant.role, peer.uid, peer.gid, peer.groups, peer.pid, peer.transport)
+        return self._credentials.peer_of(sock, endpoint.transport, self._runtime.policy, endpoint.listen.role)
 
     def _part_from(self, task: asyncio.Task[None]) -> None:
         """Forget a client whose conversation has ended."""
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("! a conversation failed", exc_info=error)
         self._admission.release(self._clients.pop(task).uid)
-        for callback in self._on_gone:
-            callback()
+        if self._on_gone:
+            for callback in list(self._on_gone):  # one that has its descriptor now wants no further call
+                callback()
 
-    async def _connect(self, endpoint: Endpoint, conversation: Conversation, sock: socket.socket) -> bool:
+    async def _connect(self, endpoint: Endpoint, conversation: Conversation) -> bool:
         """Make a transport of the socket; tell whether that worked."""
-        connection = conversation.connection
-        handler = conversation.handler
+        connection, handler = conversation.connection, conversation.handler
+        sock = connection.sock
         timeout = None if endpoint.ssl_context is None else self._limits.handshake_timeout
         try:
             await self._loop.connect_accepted_socket(
@@ -254,8 +251,8 @@ class Reception:
             sock.close()
             raise
         if endpoint.transport == "tls":
-            certificate = connection.transport_info("peercert")
-            handler.peer = self._with_role(endpoint, peer_with_certificate(handler.peer, certificate))
+            named = peer_with_certificate(handler.peer, connection.transport_info("peercert"))
+            handler.peer = replace(named, role=self._runtime.policy.role_of(named, endpoint.listen.role).role)
         return True
 
     @property

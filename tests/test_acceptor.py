@@ -125,6 +125,37 @@ class TestAccepting:
         await until(lambda: sizes[-1:] == [200])
         assert max(after - before for before, after in itertools.pairwise(sizes)) <= 64
 
+    async def test_who_comes_alone_is_not_looked_behind_each_time(self, door):
+        sock, endpoint = failing(door)
+        door.open(endpoint)
+        for number in range(1, 1 + acceptor._TURNS_ALONE):
+            door.connect()
+            await until(lambda number=number: len(door.accepted) == number)
+        assert sock.calls == 1 + acceptor._TURNS_ALONE, "in vain only behind the first"
+
+    async def test_a_crowd_is_noticed_after_some_turns_alone(self, door):
+        door.open()
+        door.connect()
+        await until(lambda: len(door.accepted) == 1)
+        await some_turns()
+        door.connect(100)
+        sizes = []
+        while len(door.accepted) < 101:
+            sizes.append(len(door.accepted))
+            await asyncio.sleep(0)
+        sizes.append(len(door.accepted))
+        steps = [after - before for before, after in itertools.pairwise(sizes) if after > before]
+        assert steps == [*([1] * acceptor._TURNS_ALONE), acceptor._BATCH, 100 - acceptor._TURNS_ALONE - acceptor._BATCH]
+
+    async def test_nor_is_it_overlooked_after_a_pause(self, door):
+        door.open()
+        door.connect()
+        await until(lambda: len(door.accepted) == 1)
+        door.acceptor.pause()
+        door.connect(3)
+        door.acceptor.resume()
+        assert len(door.accepted) == 4
+
     async def test_pause_lets_them_wait(self, door):
         door.open()
         door.acceptor.pause()

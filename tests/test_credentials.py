@@ -12,6 +12,7 @@ from ctld import credentials
 from ctld.accounts import Accounts
 from ctld.credentials import Credentials, certificate_name, peer_with_certificate
 from ctld.peer import Peer
+from ctld.policy import Policy
 
 
 @pytest.fixture
@@ -23,9 +24,10 @@ def pair():
 
 class TestUnix:
     def test_the_kernel_says_who_connected(self, pair):
-        peer = Credentials().peer_of(pair[0], "unix")
+        peer = Credentials().peer_of(pair[0], "unix", Policy())
         assert peer == Peer(
             name=pwd.getpwuid(os.getuid()).pw_name,
+            role="admin",
             uid=os.geteuid(),
             gid=os.getegid(),
             groups=frozenset(os.getgroups()),
@@ -62,22 +64,22 @@ class TestUnix:
             with subprocess.Popen(command) as child:
                 client, _ = server.accept()
                 with client:
-                    return Credentials().peer_of(client, "unix"), child.pid
+                    return Credentials().peer_of(client, "unix", Policy()), child.pid
 
     def test_connections_share_what_they_have_in_common(self, pair, monkeypatch):
         monkeypatch.setattr(credentials, "_SO_PEERGROUPS", socket.SO_PEERCRED)  # some groups that are not none
         made = Credentials()
-        first, second = made.peer_of(pair[0], "unix"), made.peer_of(pair[1], "unix")
+        first, second = made.peer_of(pair[0], "unix", Policy()), made.peer_of(pair[1], "unix", Policy())
         assert len(first.groups) > 0
         assert first.groups is second.groups
         assert first.name is second.name
 
     def test_ten_thousand_peers_are_small(self, pair):
         made = Credentials()
-        made.peer_of(pair[0], "unix")
+        made.peer_of(pair[0], "unix", Policy())
         tracemalloc.start()
         try:
-            peers = [made.peer_of(pair[0], "unix") for _ in range(1000)]
+            peers = [made.peer_of(pair[0], "unix", Policy()) for _ in range(1000)]
             gc.collect()
             assert tracemalloc.get_traced_memory()[0] / len(peers) < 250
         finally:
@@ -93,7 +95,7 @@ class TestUnix:
         made, sock = Credentials(), Sock()
         for gid in range(5):
             sock.groups = bytes([gid, 0, 0, 0])
-            assert made.peer_of(sock, "unix").groups == {gid}
+            assert made.peer_of(sock, "unix", Policy()).groups == {gid}
         assert len(made._shared) == 2
 
     def test_without_the_kernel_s_groups_the_databases_answer(self, pair, monkeypatch):
@@ -103,7 +105,7 @@ class TestUnix:
             def groups_of(self, uid, gid):
                 return frozenset({uid + 7, gid + 8})
 
-        peer = Credentials(Known()).peer_of(pair[0], "unix")
+        peer = Credentials(Known()).peer_of(pair[0], "unix", Policy())
         assert peer.groups == {os.geteuid() + 7, os.getegid() + 8}
 
     @pytest.mark.parametrize(
@@ -123,16 +125,16 @@ class TestUnix:
             def getsockopt(self, level, option, size):
                 return credentials._UCRED.pack(pid, uid, gid) if option == socket.SO_PEERCRED else b""
 
-        assert Credentials(Nameless()).peer_of(Sock(), "unix") == expected
+        assert Credentials(Nameless()).peer_of(Sock(), "unix", Policy()) == expected
 
     def test_a_socket_that_is_gone_has_nobody(self, pair):
         pair[0].close()
-        assert Credentials().peer_of(pair[0], "unix") == Peer(transport="unix")
+        assert Credentials().peer_of(pair[0], "unix", Policy()) == Peer(transport="unix")
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 def test_the_network_does_not_say(pair, transport):
-    assert Credentials().peer_of(pair[0], transport) == Peer(transport=transport)
+    assert Credentials().peer_of(pair[0], transport, Policy()) == Peer(transport=transport)
 
 
 def subject(*names):

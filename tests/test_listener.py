@@ -1,15 +1,18 @@
 """One `Server.listen()`: its addresses, and its end."""
 
+import asyncio
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ctld
+from ctld import acceptor
 from ctld.client import AsyncClient
 from ctld.listener import handler_for
 from ctld.version import VERSION
-from tests.native import serving
+from tests.native import serving, until
 
 
 async def test_several_sockets_are_one_listener(tmp_path: Path) -> None:
@@ -43,6 +46,38 @@ async def test_closing_one_lets_its_clients_end_what_they_began_and_leaves_the_o
         assert await client.receive_all() == [{"status": True, "response": "ended"}]
         assert (await stays.ask("ping"))["response"] == "pong"
         await other.close_clients()
+
+
+class Starved:
+    """A listening socket that finds no descriptor for anybody."""
+
+    def accept(self) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_whoever_waits_for_a_descriptor_gets_that_of_a_client_that_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes: bool
+) -> None:
+    monkeypatch.setattr(acceptor, "_RETRY", 3600)
+    async with serving(tmp_path) as served:
+        first = await served.connect()
+        [listener] = served.server._listeners
+        [endpoint] = listener._endpoints
+        reception: Any = served.server._reception
+        with monkeypatch.context() as patch:
+            patch.setattr(endpoint, "socket", Starved())
+            waiting = asyncio.create_task(served.connect())
+            await until(lambda: listener.exhausted)
+        if not goes:
+            await listener.close()
+            await asyncio.wait([waiting])
+            assert waiting.exception() is not None
+        else:
+            first.close()
+            assert (await (await waiting).ask("ping"))["response"] == "pong"
+            assert not listener.exhausted
+        assert reception._on_gone == [], "nobody has to be told of each client any more"
 
 
 class Other(ctld.ClientHandler[Any]):

@@ -13,6 +13,7 @@ from ctld.accounts import Accounts
 from ctld.endpoint import Listen, close_all
 from ctld.errors import AddressInUse, ConfigError, ListenFailed
 from ctld.listeners import mistakes_in, open_endpoints
+from ctld.unix_socket import ClientSocket
 from tests.certificates import Authority
 
 
@@ -123,6 +124,18 @@ class TestUnix:
         connect(endpoint)
         with pytest.raises(AddressInUse, match=f"cannot listen on {name}: another program listens there"):
             open_endpoints(name)
+
+    @pytest.mark.parametrize("kind", ["path", "abstract", "inherited"])
+    def test_its_clients_know_what_they_are(self, opened, tmp_path, kind):
+        inherited = [("x", listener(socket.AF_UNIX, str(tmp_path / "i")))] if kind == "inherited" else []
+        names = {"path": f"unix:{tmp_path}/s", "abstract": f"unix:@ctld-test-{os.getpid()}", "inherited": "systemd:"}
+        [endpoint] = opened(names[kind], inherited)
+        assert is_safe(endpoint)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(endpoint.address.sockaddr)
+            sock, _address = endpoint.socket.accept()
+            sock.close()
+        assert type(sock) is ClientSocket
 
 
 class TestTcp:

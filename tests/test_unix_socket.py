@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ctld import unix_socket
 from ctld.errors import AddressInUse, ListenFailed
-from ctld.unix_socket import bind_unix
+from ctld.unix_socket import ListeningSocket, bind_unix
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,6 +51,24 @@ def test_it_listens_and_leaves_nothing(tmp_path):
     made.close()
 
 
+def test_a_client_s_socket_is_what_the_kernel_says(tmp_path):
+    made = bind(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(made.path)
+        sock, _address = made.socket.accept()
+        made.close()
+        with sock:
+            plain = socket.socket(fileno=os.dup(sock.fileno()))
+            with plain:
+                assert (sock.family, sock.type, sock.proto) == (plain.family, plain.type, plain.proto)
+            assert not sock.get_inheritable()
+            sock.sendall(b"hello")
+            assert client.recv(10) == b"hello"
+            with sock.dup() as another:
+                another.sendall(b"again")
+            assert client.recv(10) == b"again"
+
+
 class TestMode:
     @pytest.mark.parametrize("wanted", [0o600, 0o660, 0o666, 0o000, 0o777])
     def test_is_the_wanted_one_under_every_umask(self, tmp_path, umask, wanted):
@@ -66,7 +85,7 @@ class TestMode:
         umask(0)
         seen = []
 
-        class Watched(socket.socket):
+        class Watched(ListeningSocket):
             def bind(self, path):
                 super().bind(path)
                 seen.append(("bound", mode_of(path)))
@@ -75,7 +94,7 @@ class TestMode:
                 seen.append(("listening", mode_of(tmp_path / "s")))
                 super().listen(backlog)
 
-        monkeypatch.setattr(socket, "socket", Watched)
+        monkeypatch.setattr(unix_socket, "ListeningSocket", Watched)
         bind(tmp_path / "s", 0o640).close()
         assert [step for step in seen if step[0] == "bound"] == [("bound", 0o600)]
         assert seen[-1] == ("listening", 0o640)
@@ -85,13 +104,13 @@ class TestMode:
             pytest.skip("only root may give files away")
         seen = []
 
-        class Watched(socket.socket):
+        class Watched(ListeningSocket):
             def listen(self, backlog):
                 found = os.stat(tmp_path / "s")
                 seen.append((found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)))
                 super().listen(backlog)
 
-        monkeypatch.setattr(socket, "socket", Watched)
+        monkeypatch.setattr(unix_socket, "ListeningSocket", Watched)
         bind(tmp_path / "s", 0o660, uid=4000, gid=4001).close()
         bind(tmp_path / "s", 0o660, gid=4001).close()
         assert seen == [(4000, 4001, 0o660), (0, 4001, 0o660)]
@@ -244,35 +263,35 @@ class TestInTheWay:
         bind(tmp_path / "s").close()
 
     def test_somebody_who_binds_between_check_and_bind(self, tmp_path, monkeypatch):
-        class Late(socket.socket):
+        class Late(ListeningSocket):
             def bind(self, address):
                 os.mknod(address, stat.S_IFSOCK | 0o600)
                 super().bind(address)
 
-        monkeypatch.setattr(socket, "socket", Late)
+        monkeypatch.setattr(unix_socket, "ListeningSocket", Late)
         with pytest.raises(AddressInUse, match="somebody else has just taken it"):
             bind(tmp_path / "s")
         assert (tmp_path / "s").is_socket()
 
     def test_somebody_who_removes_it_after_the_bind(self, tmp_path, monkeypatch):
-        class Removed(socket.socket):
+        class Removed(ListeningSocket):
             def bind(self, address):
                 super().bind(address)
                 os.unlink(address)
 
-        monkeypatch.setattr(socket, "socket", Removed)
+        monkeypatch.setattr(unix_socket, "ListeningSocket", Removed)
         with pytest.raises(ListenFailed, match="No such file"):
             bind(tmp_path / "s")
 
     def test_a_file_slipped_in_after_the_bind_is_not_touched(self, tmp_path, monkeypatch):
-        class Swapped(socket.socket):
+        class Swapped(ListeningSocket):
             def bind(self, address):
                 super().bind(address)
                 os.unlink(address)
                 Path(address).write_text("precious")
                 os.chmod(address, 0o644)
 
-        monkeypatch.setattr(socket, "socket", Swapped)
+        monkeypatch.setattr(unix_socket, "ListeningSocket", Swapped)
         with pytest.raises(ListenFailed, match="it was replaced while it was made"):
             bind(tmp_path / "s", 0o666)
         assert mode_of(tmp_path / "s") == 0o644
@@ -286,11 +305,11 @@ class TestInTheWay:
         ],
     )
     def test_every_other_error_is_one_line(self, tmp_path, monkeypatch, error, message):
-        class Failing(socket.socket):
+        class Failing(ListeningSocket):
             def bind(self, address):
                 raise error
 
-        monkeypatch.setattr(socket, "socket", Failing)
+        monkeypatch.setattr(unix_socket, "ListeningSocket", Failing)
         with pytest.raises(ListenFailed, match=f"cannot listen on .*/s: {message}") as caught:
             bind(tmp_path / "s")
         assert "\n" not in str(caught.value)
