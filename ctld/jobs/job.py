@@ -3,9 +3,12 @@
 Nothing here waits.  A wish is noted and fed to the processes; what can only happen once all
 of them are gone (another specification, removal) is kept until `settle()`, which is called
 after each change.
+
+One whose cgroup is frozen hears nothing but SIGKILL.  So a wish thaws it, as it ends a pause.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from ctld.errors import CommandFailed
 from ctld.jobs.jobfile import JobSpec
@@ -159,6 +162,7 @@ class Job:
         if not stopping:
             self.desired = True
             return
+        self._world.freezer.thaw(self._frozen())
         self.processes[index].feed(Input.STOP)
         if again:
             self.desired = True
@@ -188,5 +192,14 @@ class Job:
         self.paused = False
         if event in (Input.STOP, Input.KILL):
             self.waits_for = {}
+        frozen = self._frozen()
+        if event is not Input.KILL:
+            self._world.freezer.thaw(frozen)
         for process in self.processes:
             process.feed(event)
+        if event is Input.KILL:  # what is frozen does nothing any more before it dies; what comes after it shall live
+            self._world.freezer.thaw(frozen)
+
+    def _frozen(self) -> list[Path]:
+        """Return the cgroups of its processes that are frozen."""
+        return self._world.freezer.frozen([process.pid for process in self.processes if process.pid is not None])

@@ -21,6 +21,7 @@ import msgspec
 
 from ctld.errors import CommandFailed
 from ctld.jobs.console import Console
+from ctld.jobs.freezer import Freezer
 from ctld.jobs.jobfile import JobSpec
 from ctld.jobs.ledger import TOKEN_VARIABLE, Entry, Ledger
 from ctld.jobs.output import log_path, open_log
@@ -60,6 +61,7 @@ class World:
         report: Who hears of what happens, after it has.
         daemon: Which process we are.
         daemon_command: What we run, as a digest.
+        freezer: What freezes their cgroups.
         open_files: How many files a process may have open: as many as we could, before we raised our own limit.
         changed: Who hears that there is a pid now, which is no event.
     """
@@ -72,6 +74,7 @@ class World:
     changed: Callable[[], None]
     daemon: ProcessIdentity | None = field(default_factory=lambda: ProcessIdentity.of(os.getpid()))
     daemon_command: str = field(default_factory=lambda: command_digest("self"))
+    freezer: Freezer = field(default_factory=Freezer)
     open_files: int = field(default_factory=lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 

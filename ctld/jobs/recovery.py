@@ -4,8 +4,8 @@ Documented behaviour.  A process that still lives is recognised by its pid and s
 by the token in its environment, if the earlier daemon died while starting it).  It is taken
 over when its job still is what it was started as; its exit status cannot be learnt then, so
 its end counts as unexpected.  If it was being stopped, that is repeated.  When the job is
-gone, has changed or has fewer processes, it is stopped, and nothing new starts before it is
-gone.
+gone, has changed or has fewer processes, it is thawed and stopped, and nothing new starts
+before it is gone.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from ctld.errors import CommandFailed
+from ctld.jobs.freezer import Freezer
 from ctld.jobs.job import Job
 from ctld.jobs.ledger import Entry, Ledger
 from ctld.jobs.process import exec_digest
@@ -26,14 +27,15 @@ __all__ = ["recover"]
 logger = logging.getLogger("ctld.jobs")
 
 
-async def recover(ledger: Ledger, find_job: Callable[[str], Job | None]) -> None:
+async def recover(ledger: Ledger, find_job: Callable[[str], Job | None], freezer: Freezer) -> None:
     """Take over what an earlier daemon left running, or stop it.
 
     Args:
         ledger: Where the earlier daemon noted what it ran.
         find_job: Finds a loaded job by its name.
+        freezer: What may have frozen it.
     """
-    strangers = []
+    strangers: dict[str, list[tuple[Entry, Child]]] = {}
     for entry in ledger.entries():
         identity = await find_process(entry)
         child = adopt(identity, kill_group=True) if identity else None
@@ -43,8 +45,10 @@ async def recover(ledger: Ledger, find_job: Callable[[str], Job | None]) -> None
             _take_over(job, entry, child)
         else:
             logger.info("%s/%d: pid %d is no longer wanted", entry.job, entry.index, child.pid)
-            strangers.append(_stop(ledger, entry, child))
-    await asyncio.gather(*strangers)
+            strangers.setdefault(entry.job, []).append((entry, child))
+    for found in strangers.values():
+        freezer.thaw(freezer.frozen([child.pid for _, child in found]))
+    await asyncio.gather(*(_stop(ledger, entry, child) for found in strangers.values() for entry, child in found))
 
 
 def _is_same(job: Job, entry: Entry) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 
 from ctld.errors import CommandFailed, NotFound
 from ctld.jobs.board import Board
+from ctld.jobs.freezer import Freezer
 from ctld.jobs.job import Job
 from ctld.jobs.jobfile import InvalidJobFile, JobSpec, parse_job_file
 from ctld.jobs.ledger import Ledger
@@ -44,10 +45,17 @@ class Supervisor:
         state_directory: Where the daemon notes what runs; for nobody else to write.
         directory: What the directories of jobs are relative to.
         env: The environment that jobs add to; None: the daemon's.
+        freezer: What freezes cgroups; None: the kernel's.
     """
 
     def __init__(
-        self, store: JobStore, state_directory: str, *, directory: str = ".", env: Mapping[str, str] | None = None
+        self,
+        store: JobStore,
+        state_directory: str,
+        *,
+        directory: str = ".",
+        env: Mapping[str, str] | None = None,
+        freezer: Freezer | None = None,
     ) -> None:
         self.store = store
         self.problems: dict[str, str] = {}
@@ -61,6 +69,7 @@ class Supervisor:
             env=dict(os.environ if env is None else env),
             report=self._board.tell,
             changed=self._board.changed,
+            freezer=freezer or Freezer(),
         )
 
     async def start(self) -> None:
@@ -77,7 +86,7 @@ class Supervisor:
         plan, found = self._read_files(remove_missing=False)
         for name in plan.names("added"):
             self._board.jobs[name] = Job(name, found[name], self._world)
-        await recover(self._world.ledger, self._board.jobs.get)
+        await recover(self._world.ledger, self._board.jobs.get, self._world.freezer)
         for job in self._board.jobs.values():
             if job.desired:  # some of its processes have been taken over
                 job.begin()

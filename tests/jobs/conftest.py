@@ -10,6 +10,7 @@ import msgspec
 import pytest_asyncio
 
 from ctld.jobs import supervisor as supervisor_module
+from ctld.jobs.freezer import Freezer
 from ctld.jobs.jobfile import JobSpec, parse_job_file
 from ctld.jobs.state import State
 from ctld.jobs.store import JobStore
@@ -34,6 +35,7 @@ class Lab:
         self.work = folder / "work"
         self.store = JobStore(str(folder / "jobs"))
         self.state = str(folder / "state")
+        self.freezer = Freezer()
         (folder / "jobs").mkdir()
         self.work.mkdir()
         self.supervisors: list[Supervisor] = []
@@ -45,7 +47,7 @@ class Lab:
         return data
 
     async def supervise(self) -> Supervisor:
-        supervisor = Supervisor(self.store, self.state, directory=str(self.work))
+        supervisor = Supervisor(self.store, self.state, directory=str(self.work), freezer=self.freezer)
         self.supervisors.append(supervisor)
         supervisor.subscribe(lambda event: self.events.append(f"{event.job}/{event.index}: {event.message}"))
         await supervisor.start()

@@ -1,13 +1,22 @@
 """The wishes of a job, with processes that only note what they are fed."""
 
+import asyncio
+import os
+from types import SimpleNamespace
+
 import pytest
 
 from ctld.errors import CommandFailed
 from ctld.jobs import job as job_module
+from ctld.jobs.freezer import Freezer
 from ctld.jobs.job import Job
 from ctld.jobs.jobfile import JobSpec
 from ctld.jobs.snapshot import ProcessInfo
 from ctld.jobs.state import Input, State
+from tests.jobs.cgroups import FakeTree, kernel_cgroup
+from tests.native import until
+
+__all__ = ["kernel_cgroup"]
 
 
 class Puppet:
@@ -16,6 +25,7 @@ class Puppet:
     def __init__(self, name, index, spec, world):
         self.index, self.spec = index, spec
         self.state = State.STOPPED
+        self.pid = None
         self.fed = []
         self.suspended = False
 
@@ -39,7 +49,8 @@ class Puppet:
 @pytest.fixture
 def job(monkeypatch):
     monkeypatch.setattr(job_module, "JobProcess", Puppet)
-    return Job("web", JobSpec(command="old", processes=2), None)
+    world = SimpleNamespace(freezer=Freezer())
+    return Job("web", JobSpec(command="old", processes=2), world)
 
 
 def fed(job) -> list[list[Input]]:
@@ -167,3 +178,105 @@ def test_what_an_earlier_daemon_meant_is_gone_on_with(job, stopping, again, desi
     job.take_over(1, stopping=stopping, again=again)
     assert job.desired is desired
     assert fed(job) == [[], events]
+
+
+# Its last words are what its cgroup's switch says when it hears the signal.
+LAST_WORDS = "trap 'cat {switch} > words; exit 7' TERM; echo ready > ready; while :; do sleep 0.02; done"
+
+
+class Frozen:
+    """A job that notes how it is stopped, in a cgroup that is frozen."""
+
+    def __init__(self, lab, folder, freezer):
+        self.lab, self.folder = lab, folder
+        self.freezer = lab.freezer = freezer
+        self.switch = folder / "cgroup.freeze"
+        self.words = lab.work / "words"
+        self.supervisor = None
+
+    async def run(self, enter="", **keys):
+        (self.lab.work / "script").write_text(f"{enter}\n{LAST_WORDS.format(switch=self.switch)}\n")
+        self.lab.file("web", "sh script", **{"stopTime": 60, "restart": 0, **keys})
+        self.supervisor = await self.lab.supervise()
+        self.supervisor.start_job("web")
+        await self.supervisor.wait_for("web", "running")
+        await until((self.lab.work / "ready").exists)
+
+    @property
+    def pid(self):
+        return self.supervisor.info("web").processes[0].pid
+
+    def freeze(self):
+        assert self.freezer.freeze(self.freezer.cgroups_of([self.pid]))
+
+
+class FrozenByFiles(Frozen):
+    """The switch is a file, and nothing is frozen by it: what shows is when it was written."""
+
+    def __init__(self, lab, tree):
+        super().__init__(lab, tree.cgroups / "web", tree.freezer)
+        self._tree = tree
+
+    async def run(self, enter="", **keys):
+        await super().run(enter, **keys)
+        self._tree.put(self.pid, "/web")
+
+
+class FrozenByTheKernel(Frozen):
+    def __init__(self, lab, folder):
+        super().__init__(lab, folder, Freezer(cgroups=folder.parent))
+
+    async def run(self, enter="", **keys):
+        await super().run(f"echo $$ > {self.folder}/cgroup.procs", **keys)
+
+    def freeze(self):
+        super().freeze()
+        while "frozen 1" not in (self.folder / "cgroup.events").read_text():
+            os.sched_yield()
+
+
+@pytest.fixture(params=["files", "kernel"])
+def frozen(request, lab, tmp_path):
+    if request.param == "files":
+        return FrozenByFiles(lab, FakeTree(tmp_path / "cgroups"))
+    return FrozenByTheKernel(lab, request.getfixturevalue("kernel_cgroup"))
+
+
+async def test_f6_a_frozen_job_is_thawed_to_hear_that_it_shall_stop(frozen):
+    await frozen.run()
+    frozen.freeze()
+    frozen.supervisor.stop_job("web")
+    stopped = await frozen.supervisor.wait_for("web", "stopped")
+    assert stopped.processes[0].last_exit == "exit code 7"
+    assert frozen.words.read_text().strip() == "0"
+
+
+async def test_f6_a_frozen_job_is_thawed_to_start_anew(frozen):
+    await frozen.run()
+    first = frozen.pid
+    frozen.freeze()
+    frozen.supervisor.restart_job("web")
+    await frozen.lab.until(frozen.supervisor, lambda: frozen.pid not in (None, first))
+    assert frozen.words.read_text().strip() == "0"
+    await frozen.supervisor.wait_for("web", "running")
+
+
+async def test_f6_a_frozen_job_hears_that_the_daemon_ends(frozen):
+    await frozen.run()
+    frozen.freeze()
+    async with asyncio.timeout(10):
+        await frozen.supervisor.close()
+    assert frozen.words.read_text().strip() == "0"
+
+
+async def test_f6_a_frozen_job_that_is_killed_does_nothing_any_more(frozen, monkeypatch):
+    await frozen.run()
+    frozen.freeze()
+    sent, send = [], os.killpg
+    monkeypatch.setattr(os, "killpg", lambda *words: (sent.append(frozen.switch.read_text().strip()), send(*words)))
+    frozen.supervisor.kill_job("web")
+    assert sent == ["1"]
+    assert frozen.switch.read_text().strip() == "0"  # or what comes next into this cgroup would wait for ever
+    stopped = await frozen.supervisor.wait_for("web", "stopped")
+    assert stopped.processes[0].last_exit == "killed by SIGKILL"
+    assert not frozen.words.exists()

@@ -11,9 +11,14 @@ import pytest
 
 from ctld.errors import CommandFailed
 from ctld.jobs import recovery
+from ctld.jobs.freezer import Freezer
 from ctld.jobs.ledger import Ledger
 from ctld.jobs.state import State
 from ctld.processes import Child
+from tests.jobs.cgroups import FakeTree, kernel_cgroup
+from tests.native import until
+
+__all__ = ["kernel_cgroup"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -253,7 +258,37 @@ async def test_what_may_not_be_signalled_is_left_alone(lab, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Child, "terminate", refuse)
         ledger = Ledger(lab.state)
-        await recovery.recover(ledger, lambda name: None)
+        await recovery.recover(ledger, lambda name: None, Freezer())
     assert ledger.entries() == []
     assert running(lab) == [before]
     os.kill(before, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("freezes", ["files", "kernel"])
+@pytest.mark.parametrize("why", ["nobody wants it", "it was stopping"])
+async def test_what_an_earlier_daemon_left_frozen_hears_that_it_shall_stop(lab, tmp_path, request, freezes, why):
+    script = "trap 'echo bye > words; exit 0' TERM; echo ready > ready; while :; do sleep 0.02; done"
+    if freezes == "kernel":
+        folder = request.getfixturevalue("kernel_cgroup")
+        lab.freezer = Freezer(cgroups=folder.parent)
+        script = f"echo $$ > {folder}/cgroup.procs; {script}"
+    (lab.work / "script").write_text(f"{script}\n")
+    lab.file("web", "sh script", autoStart=True, stopTime=60, restart=0)
+    run_and_kill(lab)
+    (entry,) = Ledger(lab.state).entries()
+    if freezes == "files":
+        tree = FakeTree(tmp_path / "cgroups")
+        folder, lab.freezer = tree.put(entry.identity.pid, "/web"), tree.freezer
+    await until((lab.work / "ready").exists)
+    assert lab.freezer.freeze(lab.freezer.cgroups_of([entry.identity.pid]))
+    if why == "nobody wants it":
+        lab.store.remove("web")
+    else:
+        fields = {field: getattr(entry, field) for field in entry.__struct_fields__}
+        Ledger(lab.state).write(type(entry)(**fields | {"stopping": True}))
+    supervisor = await lab.supervise()
+    if why == "it was stopping":
+        await supervisor.wait_for("web", "stopped")
+    assert (folder / "cgroup.freeze").read_text().strip() == "0"
+    assert running(lab) == []
+    assert (lab.work / "words").read_text() == "bye\n"

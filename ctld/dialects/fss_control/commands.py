@@ -9,10 +9,10 @@ import msgspec
 from ctld.commands.context import Context
 from ctld.commands.job_options import JobLock, JobName
 from ctld.commands.registry import CommandRegistry
-from ctld.dialects.fss_control.freezer import cgroups_of, freeze
 from ctld.dialects.fss_control.handler import FssListen, contradictions
 from ctld.endpoint import Listen
 from ctld.errors import CommandFailed, ConfigError, NotFound
+from ctld.jobs.freezer import Freezer
 from ctld.processes import Spawn, spawn
 
 __all__ = ["Freezing", "control_commands", "freezer_commands"]
@@ -36,19 +36,24 @@ class Freezing(msgspec.Struct, kw_only=True):
 _PATIENCE: Final = 60.0
 
 
-def freezer_commands() -> CommandRegistry[Any]:
-    """Make the registry of what freezes jobs; it goes with the commands about jobs, which it calls."""
+def freezer_commands(freezer: Freezer | None = None) -> CommandRegistry[Any]:
+    """Make the registry of what freezes jobs; it goes with the commands about jobs, which it calls.
+
+    Args:
+        freezer: What freezes cgroups; None: the kernel's.
+    """
     commands = CommandRegistry[Any]()
+    freezer = freezer or Freezer()
 
     @commands.command("job_freeze", role="operate")
     async def job_freeze(ctx: Context, name: JobName) -> Freezing:
         """Suspend a job by the freezer of its cgroups, else as job_pause does."""
-        return await _freeze(ctx, name, frozen=True)
+        return await _freeze(ctx, freezer, name, frozen=True)
 
     @commands.command("job_thaw", role="operate")
     async def job_thaw(ctx: Context, name: JobName) -> Freezing:
         """Let a job go on that is frozen, or suspended."""
-        return await _freeze(ctx, name, frozen=False)
+        return await _freeze(ctx, freezer, name, frozen=False)
 
     return commands
 
@@ -84,11 +89,11 @@ def control_commands(listens: Iterable[Listen]) -> CommandRegistry[Any]:
     return commands
 
 
-async def _freeze(ctx: Context[Any], name: str, *, frozen: bool) -> Freezing:
+async def _freeze(ctx: Context[Any], freezer: Freezer, name: str, *, frozen: bool) -> Freezing:
     async with ctx.manipulate(JobLock(name)):
         status = await ctx.call("job_status", name=name, usage=False)
-        folders = cgroups_of([process.pid for process in status.processes if process.pid is not None])
-        by_freezer = bool(folders) and await asyncio.to_thread(freeze, folders, frozen=frozen)
+        folders = freezer.cgroups_of([process.pid for process in status.processes if process.pid is not None])
+        by_freezer = bool(folders) and await asyncio.to_thread(freezer.freeze if frozen else freezer.thaw, folders)
         if frozen and not by_freezer:
             await ctx.call("job_pause", name=name)
         elif not frozen and (status.paused or not by_freezer):

@@ -20,13 +20,15 @@ from ctld.dialects.fss_control.handler import FSS_CONTROL, FssHandler, FssListen
 from ctld.dialects.fss_control.packet import HEAD_SIZE, encode_packet
 from ctld.dialects.fss_control.responses import Response, decode_response
 from ctld.errors import ConnectionLost
+from ctld.jobs.freezer import Freezer
 from ctld.jobs.state import State
 from ctld.limits import Limits
 from tests.commands.job_stage import lab, stage
 from tests.dialects.fss_control.test_codec import WRONG
+from tests.jobs.cgroups import kernel_cgroup
 from tests.native import DEFAULT_LIMITS, until
 
-__all__ = ["lab", "stage"]
+__all__ = ["kernel_cgroup", "lab", "stage"]
 
 
 class Controller:
@@ -40,7 +42,7 @@ class Controller:
     async def open(self, handler=FssHandler, limits=DEFAULT_LIMITS, **keys):
         listen = FssListen(address=f"unix:{self.path}", **keys)
         self.commands.include(job_commands(self.stage.supervisor))
-        self.commands.include(freezer_commands())
+        self.commands.include(freezer_commands(self.stage.lab.freezer))
         self.commands.include(control_commands([listen]))
         self.commands.include(schedule_commands(self.schedule))
         self.server = ctld.Server(
@@ -144,7 +146,7 @@ def freezer(control, monkeypatch):
     folder = control.stage.lab.work / "cgroup"
     folder.mkdir()
     (folder / "cgroup.freeze").write_text("0")
-    monkeypatch.setattr("ctld.dialects.fss_control.commands.cgroups_of", lambda pids: [folder] if pids else [])
+    monkeypatch.setattr(Freezer, "cgroups_of", lambda self, pids: [folder] if pids else [])
     return folder / "cgroup.freeze"
 
 
@@ -180,6 +182,44 @@ async def test_f6_where_the_freezer_may_not_be_written_signals_do(control, freez
     await until(lambda: state_of(control.pid()) == "T")
     assert await control.status("thaw", "svc", "web") == "controller F_done"
     await until(lambda: state_of(control.pid()) != "T")
+
+
+@pytest.fixture
+def kernel_freezer(lab, kernel_cgroup):
+    """The freezer of the kernel, for the supervisor that is made after it."""
+    lab.freezer = Freezer(cgroups=kernel_cgroup.parent)
+
+
+# Says that it has heard that it shall stop.
+LAST_WORDS = "trap 'echo bye > words; exit 0' TERM; echo ready > ready; while :; do sleep 0.02; done"
+
+
+@pytest.mark.parametrize("halt", ["freeze", "pause"])
+@pytest.mark.parametrize("action", ["stop", "restart", "rerun"])
+async def test_f6_what_is_suspended_by_signals_hears_that_it_shall_stop(control, halt, action):
+    (control.stage.lab.work / "script").write_text(LAST_WORDS)
+    await control.open()
+    await control.load(cmd="sh script", stopTime=60)
+    await control.status("start", "svc", "web")
+    await until((control.stage.lab.work / "ready").exists)
+    await control.status(halt, "svc", "web")
+    await until(lambda: state_of(control.pid()) == "T")
+    assert await control.status(action, "svc", "web") == "controller F_success"
+    assert (control.stage.lab.work / "words").read_text() == "bye\n"
+
+
+@pytest.mark.parametrize("action", ["stop", "restart", "rerun"])
+async def test_f6_what_the_kernel_has_frozen_hears_that_it_shall_stop(kernel_freezer, control, kernel_cgroup, action):
+    (control.stage.lab.work / "script").write_text(f"echo $$ > {kernel_cgroup}/cgroup.procs; {LAST_WORDS}")
+    await control.open()
+    await control.load(cmd="sh script", stopTime=60)
+    await control.status("start", "svc", "web")
+    await until((control.stage.lab.work / "ready").exists)
+    assert await control.status("freeze", "svc", "web") == "controller F_done"
+    await until(lambda: "frozen 1" in (kernel_cgroup / "cgroup.events").read_text())
+    assert state_of(control.pid()) != "T"
+    assert await control.status(action, "svc", "web") == "controller F_success"
+    assert (control.stage.lab.work / "words").read_text() == "bye\n"
 
 
 @pytest.mark.parametrize(
