@@ -60,11 +60,3 @@ async def to_the_end(client: RawClient) -> Outcome:
             outcome.stderr += payload
         else:
             raise AssertionError((kind, payload))
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -84,10 +84,12 @@ def test_detach_and_come_back(client):
 
 
 def test_leaving_hangs_up(client):
-    with client.session("exec", {"cmd": ["sleep", "60"]}):
-        pass
-    while [one for one in client.call("session_list") if one["state"] != "ended"]:
-        time.sleep(0.005)
+    cmd = ["sh", "-c", "trap 'exit 9' HUP; echo ready; while :; do sleep 0.01; done"]
+    with client.session("exec", {"cmd": cmd}) as run:
+        assert next(run.stdout) == b"ready\n"
+    events = client.events("session", opts={"state": "end", "id": run.id}, since=0)
+    end = next(event for event in events if event.type == "session")  # a gap comes first: 0 is too long ago
+    assert end.opts["exitstatus"] == 9
 
 
 def test_waiting_with_a_time_limit(client):

@@ -1,6 +1,7 @@
 """`AsyncClient.session()`: streams, typing, the end, and connections that are lost."""
 
 import asyncio
+import signal
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from ctld.commands.registry import CommandRegistry
 from ctld.errors import Cancelled, CommandFailed, ConnectionLost, NotFound, RemoteProtocolError, ShuttingDown, TooLarge
 from ctld.limits import Limits
 from ctld.testing import serving
+from tests.native import serving as served_here
 from tests.native import until
 
 
@@ -121,10 +123,11 @@ async def test_leaving_on_purpose():
 
 async def test_leaving_the_block_hangs_up():
     async with serving() as client:
-        async with client.session("exec", {"cmd": ["sleep", "60"]}):
-            assert len(await client.call("session_list")) == 1
-        while [one for one in await client.call("session_list") if one["state"] != "ended"]:
-            await asyncio.sleep(0.005)
+        async with client.events("session", opts={"state": "end"}) as ends:
+            async with client.session("exec", {"cmd": ["sleep", "60"]}) as run:
+                assert len(await client.call("session_list")) == 1
+            end = await anext(ends)
+        assert (end.opts["id"], end.opts["exitstatus"]) == (run.id, 128 + signal.SIGHUP)
 
 
 @pytest.mark.parametrize("cut", ["mid", "between", "before"])
@@ -199,14 +202,16 @@ async def test_a_server_that_stops():
             await run.exit_status
 
 
-async def test_what_nobody_reads_slows_the_program_down():
+async def test_what_nobody_reads_slows_the_program_down(tmp_path):
     cmd = [sys.executable, "-c", "import sys; sys.stdout.buffer.write(b'q' * 8_000_000)"]
-    async with serving() as client, client.session("exec", {"cmd": cmd}) as run:
-        before = -1
-        while (now := (await client.call("session_list"))[0]["bytes_out"]) != before:
-            before = now
-            await asyncio.sleep(0.05)
-        assert now < 5_000_000
+    async with (
+        served_here(tmp_path) as served,
+        AsyncClient(f"unix:{served.path}") as client,
+        client.session("exec", {"cmd": cmd}) as run,
+    ):
+        [session] = served.server._runtime.sessions
+        await until(lambda: run._protocol._paused and session._program.paused)  # from here on nothing moves
+        assert session.bytes_out < 5_000_000
         assert sum([len(piece) async for piece in run.stdout]) == 8_000_000
 
 

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from ctld.client import AsyncClient
 from ctld.commands.jobs import job_commands, publish_job_events
+from ctld.jobs.state import State
 from ctld.jobs.supervisor import Supervisor
 from tests.jobs.conftest import Lab, lab
 from tests.native import RawClient, Served, serving
@@ -33,6 +34,13 @@ class Stage:
 
     async def raw(self) -> RawClient:
         return await self.served.connect()
+
+    async def alive(self, name: str) -> int:
+        """Wait until a job runs, and return the id of its first process."""
+        await self.lab.until_state(self.supervisor, name, State.ALIVE)
+        pid = self.supervisor.info(name).processes[0].pid
+        assert pid is not None
+        return pid
 
     def log(self, name: str) -> Path:
         return self.lab.work / name

@@ -12,7 +12,7 @@ from ctld.commands.job_files import file_commands
 from ctld.errors import CommandFailed, Denied, Locked, NotFound
 from ctld.jobs.state import State
 from ctld.peer import Peer
-from tests.commands.job_stage import Stage, lab, stage
+from tests.commands.job_stage import lab, stage
 from tests.commands.test_job_wishes import IGNORES_TERM
 
 __all__ = ["lab", "stage"]
@@ -20,13 +20,6 @@ __all__ = ["lab", "stage"]
 
 def job(cmd: str, **keys) -> str:
     return json.dumps({"cmd": cmd, "autoStart": False, **keys})
-
-
-async def alive(stage: Stage, name: str) -> int:
-    await stage.lab.until_state(stage.supervisor, name, State.ALIVE)
-    pid = stage.supervisor.info(name).processes[0].pid
-    assert pid is not None
-    return pid
 
 
 async def test_reload_plans_and_does(stage):
@@ -68,7 +61,7 @@ async def test_reload_plans_and_does(stage):
 
 async def test_reload_reports_what_it_waits_for(stage):
     await stage.load("web", "sleep 60", autoStart=True)
-    await alive(stage, "web")
+    await stage.alive("web")
     stage.lab.file("web", "sleep 61", autoStart=True)
     call = stage.client.call("job_reload", {"name": "web"})
     assert "web/0: Stopping." in [update.message async for update in call]
@@ -77,7 +70,7 @@ async def test_reload_reports_what_it_waits_for(stage):
 
 async def test_reload_fails_while_somebody_works_on_a_job_that_it_changes(stage):
     await stage.load("deaf", IGNORES_TERM, autoStart=True, stopTime=300)
-    await alive(stage, "deaf")
+    await stage.alive("deaf")
     stage.lab.file("fine", "sleep 1")
     stop = asyncio.ensure_future(_result(stage.client.call("job_stop", {"name": "deaf"})))
     await stage.lab.until_state(stage.supervisor, "deaf", State.STOPPING)
@@ -95,13 +88,13 @@ async def test_reload_fails_while_somebody_works_on_a_job_that_it_changes(stage)
 async def test_push_writes_loads_and_starts(stage):
     data = job("sleep 60", autoStart=True)
     assert (await stage.call("job_push", name="web/api", data=data))["added"] == ["web/api"]
-    pid = await alive(stage, "web/api")
+    pid = await stage.alive("web/api")
     assert stage.lab.store.read("web/api") == data.encode()
     assert (await stage.call("job_push", name="web/api", data=data))["unchanged"] == ["web/api"]
-    assert await alive(stage, "web/api") == pid  # the same bytes are a no-op
+    assert await stage.alive("web/api") == pid  # the same bytes are a no-op
     other = job("sleep 61", autoStart=True)
     assert (await stage.call("job_push", name="web/api", data=other))["restarted"] == ["web/api"]
-    assert await alive(stage, "web/api") != pid
+    assert await stage.alive("web/api") != pid
     assert await stage.call("job_pull", name="web/api") == {"name": "web/api", "data": other}
 
 
@@ -139,7 +132,7 @@ async def test_pull_gives_what_is_on_disk_now(stage):
 
 async def test_delete_waits_for_the_end_and_removes_the_file(stage):
     await stage.load("deaf", IGNORES_TERM, autoStart=True, stopTime=1)
-    pid = await alive(stage, "deaf")
+    pid = await stage.alive("deaf")
     await stage.call("job_delete", name="deaf")
     assert not os.path.exists(f"/proc/{pid}")
     assert await stage.call("job_list") == []

@@ -12,13 +12,6 @@ from tests.commands.job_stage import Stage, lab, stage
 __all__ = ["lab", "stage"]
 
 
-async def alive(stage: Stage, name: str) -> int:
-    await stage.lab.until_state(stage.supervisor, name, State.ALIVE)
-    pid = stage.supervisor.info(name).processes[0].pid
-    assert pid is not None
-    return pid
-
-
 async def lines_of(stage: Stage, name: str, **opts) -> list[str]:
     return [item["text"] for item in await stage.call("job_tail", {"name": name, **opts})]
 
@@ -27,7 +20,7 @@ async def test_the_list_has_every_job_and_what_its_processes_use(stage):
     stage.lab.file("b/down", "sleep 1")
     stage.lab.file("a", "sh -c 'while :; do :; done'", procNr=2, autoStart=True)
     await stage.supervisor.reload()
-    pid = await alive(stage, "a")
+    pid = await stage.alive("a")
     await asyncio.sleep(0.3)  # for the clock that counts CPU time; nothing depends on how much
     busy, down = await stage.call("job_list")
     assert (busy["name"], busy["state"], busy["desired"], busy["alive"]) == ("a", "running", "running", 2)
@@ -145,7 +138,7 @@ async def _result(call):
 
 async def test_without_usage_nothing_is_measured(stage):
     await stage.load("web", "sleep 60", autoStart=True)
-    await alive(stage, "web")
+    await stage.alive("web")
     rows = [*(await stage.call("job_list", usage=False)), await stage.call("job_status", name="web", usage=False)]
     assert [(row["processes"][0]["cpu"], row["processes"][0]["memory"]) for row in rows] == [(None, None)] * 2
 
@@ -163,7 +156,7 @@ async def test_a_stream_that_is_followed_ends_with_the_daemon(stage):
 async def test_one_user_looks_at_so_many_files_at_once(stage, monkeypatch):
     monkeypatch.setattr("ctld.commands.job_looks._MOST_FILES", 4)
     await stage.load("web", "sh -c 'echo out; sleep 60'", stdout="out", procNr=2, autoStart=True)
-    await alive(stage, "web")
+    await stage.alive("web")
     await stage.load("many", "sh -c 'echo out; sleep 60'", stdout="out", procNr=3)
     raw = await stage.raw()
     with pytest.raises(Busy, match="one user has 2 files to look at at most"):

@@ -8,18 +8,12 @@ import pytest
 
 from ctld.errors import CommandFailed, InvalidOptions, Locked, NotFound
 from ctld.jobs.state import State
-from tests.commands.job_stage import Stage, lab, stage
+from tests.commands.job_stage import lab, stage
+from tests.procfs import state_of
 
 __all__ = ["lab", "stage"]
 
 IGNORES_TERM = "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 0.05; done'"
-
-
-async def alive(stage: Stage, name: str) -> int:
-    await stage.lab.until_state(stage.supervisor, name, State.ALIVE)
-    pid = stage.supervisor.info(name).processes[0].pid
-    assert pid is not None
-    return pid
 
 
 async def test_start_waits_until_the_job_runs_and_tells_how(stage):
@@ -48,7 +42,7 @@ async def test_start_fails_with_the_reason_when_the_job_cannot_run(stage):
 
 async def test_stop_reports_how_long_it_may_yet_take(stage):
     await stage.load("deaf", IGNORES_TERM, autoStart=True, stopTime=7, stdout="out")
-    await alive(stage, "deaf")
+    await stage.alive("deaf")
     call = stage.client.call("job_stop", {"name": "deaf"})
     updates = [update async for update in call]
     assert await call == {"changed": True, "name": "deaf", "state": "stopped"}
@@ -60,7 +54,7 @@ async def test_stop_reports_how_long_it_may_yet_take(stage):
 
 async def test_while_one_waits_another_is_told_who_and_may_kill(stage):
     await stage.load("deaf", IGNORES_TERM, autoStart=True, stopTime=300)
-    await alive(stage, "deaf")
+    await stage.alive("deaf")
     stop = stage.client.call("job_stop", {"name": "deaf", "cli": "the first"})
     stopping = asyncio.ensure_future(_result(stop))
     await stage.lab.until_state(stage.supervisor, "deaf", State.STOPPING)
@@ -76,7 +70,7 @@ async def test_while_one_waits_another_is_told_who_and_may_kill(stage):
 
 async def test_a_cancelled_wait_gives_the_lock_back_and_leaves_the_wish(stage):
     await stage.load("deaf", IGNORES_TERM, autoStart=True, stopTime=300)
-    await alive(stage, "deaf")
+    await stage.alive("deaf")
     call = stage.client.call("job_stop", {"name": "deaf"})
     stopping = asyncio.ensure_future(_result(call))
     await stage.lab.until_state(stage.supervisor, "deaf", State.STOPPING)
@@ -102,17 +96,17 @@ async def test_two_clients_race_start_and_stop_and_the_last_wish_holds(stage):
 
 async def test_start_while_stopping_starts_it_afterwards(stage):
     await stage.load("web", "sleep 60", autoStart=True)
-    before = await alive(stage, "web")
+    before = await stage.alive("web")
     assert (await stage.call("job_stop", name="web", wait=False))["state"] in ("stopping", "stopped")
     assert (await stage.call("job_start", name="web"))["state"] == "running"
-    assert await alive(stage, "web") != before
+    assert await stage.alive("web") != before
 
 
 async def test_restart_is_another_process(stage):
     await stage.load("web", "sleep 60", autoStart=True)
-    before = await alive(stage, "web")
+    before = await stage.alive("web")
     assert await stage.call("job_restart", name="web") == {"changed": True, "name": "web", "state": "running"}
-    assert await alive(stage, "web") != before
+    assert await stage.alive("web") != before
 
 
 async def test_repair_starts_what_is_down_and_leaves_the_rest(stage):
@@ -121,10 +115,10 @@ async def test_repair_starts_what_is_down_and_leaves_the_rest(stage):
     await stage.supervisor.reload()
     with pytest.raises(CommandFailed, match="process 1"):
         await stage.call("job_start", name="two")
-    before = await alive(stage, "two")
+    before = await stage.alive("two")
     flag.touch()
     assert (await stage.call("job_repair", name="two"))["state"] == "running"
-    assert await alive(stage, "two") == before
+    assert await stage.alive("two") == before
     await stage.call("job_stop", name="two")
     with pytest.raises(CommandFailed, match='"two" not running'):
         await stage.call("job_repair", name="two")
@@ -132,7 +126,7 @@ async def test_repair_starts_what_is_down_and_leaves_the_rest(stage):
 
 async def test_pause_and_resume(stage):
     await stage.load("web", "sleep 60", autoStart=True)
-    pid = await alive(stage, "web")
+    pid = await stage.alive("web")
     assert await stage.call("job_pause", name="web") == {"changed": True, "name": "web", "state": "paused"}
     async with asyncio.timeout(10):
         while state_of(pid) != "T":  # one that is at work stops a moment after it was told
@@ -141,11 +135,6 @@ async def test_pause_and_resume(stage):
     assert await stage.call("job_resume", name="web") == {"changed": True, "name": "web", "state": "running"}
     assert state_of(pid) != "T"
     assert (await stage.call("job_resume", name="web"))["changed"] is False
-
-
-def state_of(pid: int) -> str:
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
 
 
 async def test_signal_is_sent_and_without_one_that_of_reloading(stage):
@@ -177,7 +166,7 @@ async def test_an_unknown_job_is_not_found(stage, verb):
 
 async def test_a_kill_is_history_and_an_event(stage):
     await stage.load("web", "sleep 60", autoStart=True)
-    pid = await alive(stage, "web")
+    pid = await stage.alive("web")
     await stage.call("job_kill", name="web")
     events = await stage.call("event_list", type="job")
     assert events[-1]["opts"] == {

@@ -1,6 +1,5 @@
 """The built-in commands about sessions: roles, schema, answers; what they do is in `tests/sessions/`."""
 
-import asyncio
 import os
 import pwd
 
@@ -84,7 +83,8 @@ async def test_kill_and_signal():
             assert await run.exit_status == 138
         async with client.session("exec", {"cmd": ["sleep", "60"]}, on_disconnect="detach") as run:
             pass
-        await client.call("session_kill", {"id": run.id})
-        while [one["state"] for one in await client.call("session_list")] != ["ended"]:
-            await asyncio.sleep(0.005)
+        async with client.events("session", opts={"state": "end", "id": run.id}) as ends:
+            await client.call("session_kill", {"id": run.id})
+            assert (await anext(ends)).opts["exitstatus"] == 137
+        assert [one["state"] for one in await client.call("session_list")] == ["ended"]
         assert await client.call("session_signal", {"id": run.id, "signal": "15"}) is False

@@ -15,7 +15,7 @@ import pytest
 
 from ctld.client import Client
 from tests.examples.conftest import folder, start  # noqa: F401 - fixtures
-from tests.frames_client import alive
+from tests.procfs import alive, state_of
 
 ROOT = Path(__file__).parents[2]
 DAEMON = """
@@ -168,14 +168,11 @@ class TestExec:
         assert told
 
     def test_a_program_is_stopped_and_continued_with_ctlctl(self, socket, admin):
-        def state(pid: int) -> str:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
         with running(socket, "exec", "sh", "-c", "echo ready; read x; echo $x") as process:
             assert process.stdout.readline() == b"ready\n"
             pid = sessions(admin)[0]["pid"]
             process.send_signal(signal.SIGTSTP)
-            wait_for(lambda: state(pid) == state(process.pid) == "T")
+            wait_for(lambda: state_of(pid) == state_of(process.pid) == "T")
             process.send_signal(signal.SIGCONT)
             out, _ = process.communicate(b"on\n", timeout=20)
             assert out == b"on\n"

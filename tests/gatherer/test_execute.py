@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gatherer.driver import Driver, alive, until
+from tests.gatherer.driver import Driver, until
+from tests.procfs import alive
 
 Ask = Callable[..., bytes]
 Drive = Callable[..., Driver]

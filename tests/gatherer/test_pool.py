@@ -24,7 +24,7 @@ from ctld.gatherer.profile import Profile
 from ctld.gatherer.replies import Copied, Executed
 from ctld.gatherer.restarts import Patience
 from tests.gatherer.actors import QUICK, eventually
-from tests.gatherer.driver import alive
+from tests.procfs import alive
 
 
 def pool_of(patience: Patience = QUICK, **settings: object) -> Pool:

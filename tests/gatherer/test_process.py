@@ -17,7 +17,7 @@ from ctld.gatherer.profile import Profile
 from ctld.gatherer.replies import Answer, Executed, exec_request, glob_request, noop_request, ping_request
 from ctld.gatherer.restarts import Patience
 from tests.gatherer.actors import QUICK, actor, eventually, usable_interpreter
-from tests.gatherer.driver import alive
+from tests.procfs import alive, state_of
 
 ETC = Answer((b"/etc",))
 
@@ -30,10 +30,6 @@ async def running(profile: Profile | None = None, patience: Patience = QUICK) ->
     yield worker
     await worker.stop()
     assert ended == [worker]
-
-
-def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 def children(pid: int) -> list[int]:
@@ -218,7 +214,7 @@ async def test_sigint_waits_until_the_request_is_read(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     async with running(patience=Patience(grace=20)) as worker:
         os.kill(worker.pid, signal.SIGSTOP)
-        await eventually(lambda: state(worker.pid) == "T")
+        await eventually(lambda: state_of(worker.pid) == "T")
         task = asyncio.create_task(worker.ask(exec_request(b"sleep 100; touch %b" % os.fsencode(mark))))
         await asyncio.sleep(0)
         await abandon(task)
@@ -237,7 +233,7 @@ async def test_a_request_that_the_pipe_cannot_hold(tmp_path: Path) -> None:
     async with running() as worker:
         assert await worker.ask(glob_request(b"/" + b"x" * 1_000_000)) == Answer(())
         os.kill(worker.pid, signal.SIGSTOP)
-        await eventually(lambda: state(worker.pid) == "T")
+        await eventually(lambda: state_of(worker.pid) == "T")
         task = asyncio.create_task(worker.ask(exec_request(b"x" * 1_000_000)))
         await asyncio.sleep(0)
         await abandon(task)
@@ -301,7 +297,7 @@ async def test_a_stopped_worker_is_stuck_until_it_goes_on() -> None:
         assert not await worker.probe()
         assert worker.stuck
         os.kill(worker.pid, signal.SIGCONT)
-        await eventually(lambda: state(worker.pid) == "S")
+        await eventually(lambda: state_of(worker.pid) == "S")
         assert await worker.probe()
         assert not worker.stuck
 

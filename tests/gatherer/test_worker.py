@@ -20,7 +20,8 @@ import pytest
 
 from ctld.errors import ConfigError
 from ctld.gatherer.worker import main, parse_arguments
-from tests.gatherer.driver import QUICK, REPOSITORY, Driver, alive, until
+from tests.gatherer.driver import QUICK, REPOSITORY, Driver, until
+from tests.procfs import alive
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/gatherer.json").read_text())["cases"]
 BOTH = pytest.mark.parametrize("revision", ["v1", "v2"])

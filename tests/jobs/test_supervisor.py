@@ -16,15 +16,9 @@ from ctld.jobs.jobfile import InvalidJobFile
 from ctld.jobs.state import State
 from ctld.jobs.store import InvalidJobName, JobStore
 from ctld.jobs.supervisor import Supervisor
+from tests.procfs import alive, state_of
 
 DEAF = "sh -c \"trap '' TERM; echo deaf; while :; do sleep 0.05; done\""
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -51,13 +45,13 @@ async def test_start_and_stop_say_whether_they_changed_anything(lab):
     assert supervisor.info("web").summary == "starting"
     info = await supervisor.wait_for("web", "running")
     assert (info.summary, info.alive) == ("running", 2)
-    assert all(is_alive(pid) for pid in pids(supervisor, "web"))
+    assert all(alive(pid) for pid in pids(supervisor, "web"))
     before = pids(supervisor, "web")
     assert supervisor.stop_job("web") is True
     assert supervisor.stop_job("web") is False
     assert (await supervisor.wait_for("web", "stopped")).summary == "stopped"
     assert pids(supervisor, "web") == [None, None]
-    assert not any(is_alive(pid) for pid in before)
+    assert not any(alive(pid) for pid in before)
     assert lab.events[:6] + sorted(lab.events[6:]) == [
         "web/0: Starting.",
         "web/1: Starting.",
@@ -192,7 +186,7 @@ async def test_start_while_stopping_starts_once_it_is_gone(lab):
     assert supervisor.info("deaf").summary == "restarting"
     await supervisor.wait_for("deaf", "running")
     assert pids(supervisor, "deaf") != before
-    assert not is_alive(before[0])
+    assert not alive(before[0])
 
 
 async def test_a_stop_supersedes_a_start_that_waits(lab):
@@ -283,10 +277,6 @@ async def test_signals_go_to_one_or_all_and_to_the_whole_group(lab):
         supervisor.signal_job("web", signal.SIGHUP, index=2)
 
 
-def state_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
 async def test_pause_suspends_the_processes_and_their_clocks(lab):
     lab.file("web", "sleep 60")
     supervisor = await lab.supervise()
@@ -367,7 +357,7 @@ async def test_what_a_job_leaves_in_its_group_goes_with_it(lab):
     supervisor.start_job("fork")
     await lab.until_state(supervisor, "fork", State.BADSTOP)
     left = int((lab.work / "0_out").read_text())
-    await until(lambda: not is_alive(left))
+    await until(lambda: not alive(left))
 
 
 async def test_what_has_left_the_session_of_a_job_is_not_killed(lab):
@@ -376,7 +366,7 @@ async def test_what_has_left_the_session_of_a_job_is_not_killed(lab):
     supervisor.start_job("daemon")
     await lab.until_state(supervisor, "daemon", State.BADSTOP)
     left = int((lab.work / "0_out").read_text())
-    assert is_alive(left)
+    assert alive(left)
     os.kill(left, signal.SIGKILL)
 
 
@@ -575,7 +565,7 @@ async def test_delete_stops_waits_and_forgets(lab):
     await until_written(lab.work / "0_out")
     (pid,) = pids(supervisor, "deaf")
     await supervisor.delete("deaf")
-    assert not is_alive(pid)
+    assert not alive(pid)
     assert supervisor.jobs() == []
     assert lab.store.scan().files == {}
 
@@ -595,7 +585,7 @@ async def test_a_job_on_its_way_out_does_not_start_but_can_be_pushed_again(lab):
     await deleting
     await supervisor.wait_for("deaf", "running")
     assert pids(supervisor, "deaf") != [pid]
-    assert not is_alive(pid)
+    assert not alive(pid)
 
 
 async def test_a_start_while_it_is_replaced_starts_what_it_becomes(lab):

@@ -2,13 +2,13 @@ import asyncio
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from ctld.errors import CommandFailed
 from ctld.processes import DEVNULL, PIPE, Child, ExitStatus, ProcessIdentity, Spawn, adopt, spawn
 from ctld.processes import child as child_module
+from tests.procfs import alive
 
 
 def shell(script: str, **more) -> Spawn:
@@ -31,14 +31,6 @@ async def read_line(child: Child) -> bytes:
         await readable(child.stdout)
         line += os.read(child.stdout, 1)
     return line
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 async def until_dead(pid: int) -> None:
@@ -96,7 +88,7 @@ async def test_a_cancelled_wait_harms_neither_the_child_nor_other_waiters():
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        assert is_alive(child.pid)
+        assert alive(child.pid)
         assert child.signal(signal.SIGTERM)
         assert (await second).signal == signal.SIGTERM
 
@@ -181,7 +173,7 @@ async def test_the_rest_of_the_group_lives_otherwise():
     async with await spawn(shell("sleep 60 & echo $!; exit 0", stdout=PIPE)) as child:
         grandchild = int(await read_line(child))
         await child.wait()
-        assert is_alive(grandchild)
+        assert alive(grandchild)
     os.kill(grandchild, signal.SIGKILL)
     await until_dead(grandchild)
 
@@ -222,7 +214,7 @@ async def test_a_refused_signal_is_an_error_and_close_survives_it(monkeypatch):
             with pytest.raises(CommandFailed, match=f"not permitted to send SIGHUP to process {child.pid}"):
                 child.signal(signal.SIGHUP)
             child.close()
-        assert is_alive(child.pid)
+        assert alive(child.pid)
 
 
 async def test_two_hundred_at_once_are_all_reaped():
@@ -269,7 +261,7 @@ async def test_a_stranger_with_the_same_number_is_not_killed(monkeypatch):
     another = ProcessIdentity(stranger.pid, child.identity.started + 1, child.identity.boot)
     monkeypatch.setattr(ProcessIdentity, "of", classmethod(lambda cls, pid: another))
     await child.wait()
-    assert is_alive(grandchild)
+    assert alive(grandchild)
     os.kill(grandchild, signal.SIGKILL)
     await until_dead(grandchild)
     stranger.communicate()
@@ -309,7 +301,7 @@ async def test_a_released_child_lives_and_can_be_adopted():
     child.release()
     assert child.status is None
     assert child.signal(signal.SIGTERM) is False
-    assert is_alive(child.pid)
+    assert alive(child.pid)
     again = adopt(child.identity)
     assert again.signal(signal.SIGKILL)
     await again.wait()

@@ -23,13 +23,13 @@ from tests.frames_client import (
     STDERR,
     STDIN,
     STDOUT,
-    alive,
     begin,
     frame,
     read_frame,
     to_the_end,
 )
 from tests.native import serving, until
+from tests.procfs import alive, state_of
 
 
 def python(code: str) -> list[str]:
@@ -40,9 +40,12 @@ async def listed(client):
     return (await client.ask("session_list"))["response"]
 
 
-async def no_session_left(other):
-    while [one for one in await listed(other) if one["state"] != "ended"]:
-        await asyncio.sleep(0.005)
+async def no_session_left(served) -> list[int]:
+    """Wait until all sessions have ended, and return with which statuses those did that nobody saw end."""
+    table = served.server._runtime.sessions
+    while len(table):
+        await asyncio.wait([session.over for session in table if not session.ended])
+    return [session.exit_status for session in table]
 
 
 async def said(client, text: bytes) -> None:
@@ -175,13 +178,13 @@ class TestFrames:
             b"\x00\xff\xff\xff\xff",
         ],
     )
-    async def test_nonsense_ends_the_session_and_says_why(self, client, other, nonsense):
+    async def test_nonsense_ends_the_session_and_says_why(self, client, served, nonsense):
         await begin(client, "exec", {"cmd": ["sleep", "60"]})
         client.write(nonsense)
         outcome = await to_the_end(client)
         assert outcome.exit["error"] in ("failed", "invalid-options")
         assert outcome.exit["message"]
-        await no_session_left(other)
+        await no_session_left(served)
 
     async def test_resize_of_what_has_no_terminal_is_nothing(self, client):
         await begin(client, "exec", {"cmd": ["cat"]})
@@ -257,54 +260,55 @@ class TestHangUps:
 
     @pytest.mark.parametrize("tty", [False, True])
     @pytest.mark.parametrize("how", ["close", "reset", "half_close"])
-    async def test_the_group_is_hung_up(self, client, other, tty, how):
+    async def test_the_group_is_hung_up(self, client, served, tty, how):
         await begin(client, "exec", {"cmd": ["sh", "-c", "sleep 60 & echo $! $$; wait"]}, tty=tty)
         pids = [int(word) for word in (await read_frame(client))[1].split()]
         getattr(client, how)()
-        await no_session_left(other)
+        assert await no_session_left(served) == [129]
         await until(lambda: not any(map(alive, pids)))
 
-    async def test_who_ignores_the_hangup_is_killed(self, client, other):
+    async def test_who_ignores_the_hangup_is_killed(self, client, served):
         await begin(client, "exec", {"cmd": ["sh", "-c", "trap '' HUP; echo $$; while :; do sleep 0.05; done"]})
         pid = int((await read_frame(client))[1])
         client.close()
-        await no_session_left(other)
+        assert await no_session_left(served) == [137]
         assert not alive(pid)
 
-    async def test_a_stopped_program_hears_the_hangup(self, client, other):
+    async def test_a_stopped_program_hears_the_hangup(self, client, served):
         await begin(client, "exec", {"cmd": ["sh", "-c", "echo $$; kill -STOP $$; sleep 60"]})
-        await read_frame(client)
+        pid = int((await read_frame(client))[1])
+        await until(lambda: state_of(pid) == "T")
         client.close()
-        await no_session_left(other)
+        assert await no_session_left(served) == [129]
 
-    async def test_kill_does_not_ask(self, client, other):
+    async def test_kill_does_not_ask(self, client, served):
         cmd = ["sh", "-c", "trap '' HUP TERM; echo ready; while :; do sleep 0.05; done"]
         await begin(client, "exec", {"cmd": cmd}, on_disconnect="kill")
         await read_frame(client)
         client.close()
-        await no_session_left(other)
+        assert await no_session_left(served) == [137]
 
-    async def test_a_hangup_is_noticed_while_nothing_is_read(self, client, other):
+    async def test_a_hangup_is_noticed_while_nothing_is_read(self, client, served):
         """The program does not read, so its client is not read either; and dies."""
         await begin(client, "exec", {"cmd": ["sleep", "60"]})
         client.write(frame(STDIN, b"z" * 65536) * 32)
         await until(lambda: client.writer.transport.get_write_buffer_size() > 0)
         client.reset()
-        await no_session_left(other)
+        await no_session_left(served)
 
-    async def test_a_hangup_is_noticed_while_output_waits(self, client, other):
+    async def test_a_hangup_is_noticed_while_output_waits(self, client, served):
         client.stop_reading()
         client.send({"cmd": "exec", "opts": {"cmd": ["yes"]}})
-        while not [one for one in await listed(other) if one["bytes_out"] > 300_000]:
-            await asyncio.sleep(0.005)
+        await until(lambda: any(session._program.paused for session in served.server._runtime.sessions))
         client.reset()
-        await no_session_left(other)
+        assert await no_session_left(served) == [129]
 
-    async def test_before_the_program_has_said_anything(self, client, other):
+    async def test_before_the_program_has_said_anything(self, client, served):
         client.send({"cmd": "exec", "opts": {"cmd": ["sleep", "60"]}})
         client.close()
-        await no_session_left(other)
-        assert (await other.ask("ping"))["response"] == "pong"
+        await until(lambda: not served.server.connections())
+        await no_session_left(served)
+        assert (await (await served.connect()).ask("ping"))["response"] == "pong"
 
     async def test_detached_it_goes_on_and_is_seen_again(self, client, other):
         session = await begin(
@@ -362,13 +366,13 @@ class TestLeaving:
         other.write(frame(STDIN))
         assert (await to_the_end(other)).status == 0
 
-    async def test_the_last_who_may_type_takes_the_program_with_him(self, client, other, served):
+    async def test_the_last_who_may_type_takes_the_program_with_him(self, client, served):
         third = await served.connect()
         session = await begin(client, "exec", {"cmd": ["sleep", "60"]})
         await begin(third, "session_attach", {"id": session, "read_only": True})
         client.close()
         assert (await to_the_end(third)).status == 129
-        await no_session_left(other)
+        await no_session_left(served)
 
 
 class TestBusy:
@@ -429,15 +433,13 @@ class TestBusy:
 
 
 class TestSlowness:
-    async def test_who_types_slows_the_program_and_loses_nothing(self, client, other):
+    async def test_who_types_slows_the_program_and_loses_nothing(self, client, served):
         """B15: backpressure for who may type."""
         await begin(client, "exec", {"cmd": python("import sys; sys.stdout.buffer.write(b'q' * 8_000_000)")})
         client.stop_reading()
-        before = -1
-        while (now := (await listed(other))[0]["bytes_out"]) != before:
-            before = now
-            await asyncio.sleep(0.05)
-        assert now < 4_000_000
+        [session] = served.server._runtime.sessions
+        await until(lambda: session._program.paused)  # and that lasts: nobody reads
+        assert session.bytes_out < 4_000_000
         client.go_on_reading()
         assert len((await to_the_end(client)).stdout) == 8_000_000
 
@@ -557,10 +559,12 @@ class TestConsole:
                 assert await loop.sock_recv(sock, 65536) == b"banner\r\n"
             client.close()
 
-    async def test_a_hangup_ends_the_shell(self, client, other):
+    async def test_a_hangup_ends_the_shell(self, client, served):
         await client.ask("console", {})
+        assert len(served.server._runtime.sessions) == 1
         client.close()
-        await no_session_left(other)
+        [status] = await no_session_left(served)
+        assert status
 
 
 class TestDescriptors:
@@ -666,14 +670,14 @@ class TestDescriptors:
         os.close(null)
 
     @pytest.mark.parametrize("payload", [b"x", b"\0\0", b"\n"])
-    async def test_other_bytes_than_nul(self, client, other, payload):
+    async def test_other_bytes_than_nul(self, client, served, payload):
         null = os.open(os.devnull, os.O_RDWR)
         await self.request(client, ["true"])
         self.send_fds(client, [null], payload=payload)
         answer = await client.receive()
         assert (answer["status"], answer["code"], answer["response"]) == (False, "bad-request", {})
         assert await client.at_end()
-        await no_session_left(other)
+        await no_session_left(served)
         os.close(null)
 
     async def test_bytes_without_descriptors(self, client):
@@ -695,15 +699,16 @@ class TestDescriptors:
         assert (await client.receive())["code"] == "bad-request"
         os.close(null)
 
-    async def test_a_client_that_dies_between_them(self, client, other):
+    async def test_a_client_that_dies_between_them(self, client, served):
         null = os.open(os.devnull, os.O_RDWR)
         await self.request(client, ["true"])
         self.send_fds(client, [null], [null])
         client.close()
-        await no_session_left(other)
+        await until(lambda: not served.server.connections())
+        assert await no_session_left(served) == []
         os.close(null)
 
-    async def test_a_client_that_dies_while_it_runs(self, client, other):
+    async def test_a_client_that_dies_while_it_runs(self, client, other, served):
         null = os.open(os.devnull, os.O_RDWR)
         await self.request(client, ["sleep", "60"])
         self.send_fds(client, [null], [null], [null])
@@ -711,7 +716,7 @@ class TestDescriptors:
             await asyncio.sleep(0.005)
         pid = (await listed(other))[0]["pid"]
         client.close()
-        await no_session_left(other)
+        await no_session_left(served)
         assert not alive(pid)
         os.close(null)
 

@@ -8,8 +8,8 @@ import pytest
 from ctld.errors import CommandFailed
 from ctld.processes import PIPE, Spawn, open_terminal
 from ctld.sessions.program import STDERR, STDOUT, Program
-from tests.frames_client import alive
 from tests.native import until
+from tests.procfs import alive
 
 
 class User:
