@@ -238,13 +238,16 @@ class Printer:
         elif arguments.json or arguments.json_seq:
             write_line(json_line(self._chosen(value)))
         elif isinstance(value, dict | list):
-            from ctlctl.look import result
+            from ctlctl.look import result, tell_nothing
 
             if self._command == "job_list":
                 from ctlctl.jobs import process_rows
 
                 value = process_rows(value)
-            write_line(result(value, arguments))
+            if value == []:
+                tell_nothing(arguments)
+            else:
+                write_line(result(value, arguments))
         else:
             write_line(plain(value))
 

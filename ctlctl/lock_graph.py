@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ctlctl import exits
 from ctlctl.human import age
+from ctlctl.look import tell_nothing
 from ctlctl.output import one_line, write_line
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     wanted = caller.arguments
     if words or wanted.json or wanted.json_seq or wanted.watch:
         return caller.run(["lock_graph", *words])
-    rows = caller.ask("lock_list")
-    write_line(picture(rows) or "no lock is held")
+    drawn = picture(caller.ask("lock_list"))
+    if drawn:
+        write_line(drawn)
+    else:
+        tell_nothing(wanted, "no lock is held")
     return exits.OK
 
 

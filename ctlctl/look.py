@@ -6,13 +6,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ctlctl.output import is_terminal, neutral, plain
+from ctlctl.output import complain, is_terminal, neutral, plain, write_line
 from ctlctl.table import cell, choose, columns_of, display_width, fields, is_table, line, pick, table
 
 if TYPE_CHECKING:
     from ctlctl.arguments import Arguments
 
-__all__ = ["Rows", "coloured", "result", "width"]
+__all__ = ["Rows", "coloured", "result", "tell_nothing", "width"]
 
 _BOLD, _END = "\x1b[1m", "\x1b[0m"
 _LEAST_WIDTH = 20  # a terminal that says less does not know, or nobody can read it anyway
@@ -43,12 +43,22 @@ def result(value: Any, arguments: Arguments) -> str:
         return table(value, columns=arguments.columns, width=width(), colour=coloured())
     if isinstance(value, dict) and value:
         return fields(value, width=width(), colour=coloured())
-    if isinstance(value, list):
-        if not value:
-            return "(none)" if width() else ""
-        if not any(isinstance(each, dict | list) for each in value):
-            return "\n".join(neutral(each) if isinstance(each, str) else cell("", each) for each in value)
+    if isinstance(value, list) and not any(isinstance(each, dict | list) for each in value):
+        return "\n".join(neutral(each) if isinstance(each, str) else cell("", each) for each in value)
     return plain(value)
+
+
+def tell_nothing(arguments: Arguments, text: str = "(none)") -> None:
+    """Say that there is nothing to show; not to a program that reads the standard output.
+
+    Args:
+        arguments: Whether progress is unwanted, and so this.
+        text: What to say.
+    """
+    if width():
+        write_line(text)
+    elif not arguments.quiet:
+        complain("", text)
 
 
 class Rows:

@@ -10,7 +10,7 @@ import pytest
 from ctlctl.arguments import Arguments
 from ctlctl.caller import Caller, Printer, command_line
 from tests.client.scripted import Serve
-from tests.ctlctl.running import COMMAND, ROOT, Run, answering, entry, item, response
+from tests.ctlctl.running import COMMAND, ROOT, Run, Terminal, answering, entry, item, response
 
 ROWS = [{"name": "b", "n": 1, "age": 61}, {"name": "a", "n": 2, "age": 5}]
 DONE = response(None)
@@ -42,6 +42,25 @@ def test_columns_and_order(run: Run) -> None:
     assert run("-s", address, "job", "list", "--sort", "name", "--json-seq")[1].startswith('{"name":"a"')
     status, _, err = run("-s", address, "job_list", "--columns", "nope")
     assert (status, err) == (2, "ctlctl: there is no column 'nope': there are name, n, age\n")
+
+
+@pytest.mark.parametrize("command", ["job_schedule", "job_list", "x"])
+def test_a_list_without_rows_says_so(run: Run, command: str) -> None:
+    none = response([])
+    assert run.against([none], command) == (0, "", "(none)\n")
+    assert run.against([none], "--columns", "name", "--sort", "name", command) == (0, "", "(none)\n")
+    assert run.against([none], "--quiet", command) == (0, "", "")
+    assert run.against([none], "--json", command) == (0, "[]\n", "")
+    assert run.against([none], "--json-seq", command) == (0, "", "")
+
+
+def test_a_list_without_rows_says_so_on_a_terminal(serve: Serve) -> None:
+    daemon = serve(answering({"job_schedule": []}))
+    terminal = Terminal("-s", daemon.address, "job_schedule")
+    try:
+        assert terminal.finish() == (0, b"(none)\r\n")
+    finally:
+        terminal.close()
 
 
 def test_our_options_may_stand_after_the_command_unless_it_has_them(run: Run) -> None:

@@ -142,4 +142,5 @@ def test_the_command(run: Run) -> None:
     assert run("-s", address, "--json", "lock", "graph") == (0, '"digraph {}"\n', "")
     assert run("-s", address, "lock_graph") == (0, "digraph {}\n", "")
     answers["lock_list"] = []
-    assert run("-s", address, "lock", "graph") == (0, "no lock is held\n", "")
+    assert run("-s", address, "lock", "graph") == (0, "", "no lock is held\n")
+    assert run("-q", "-s", address, "lock", "graph") == (0, "", "")

@@ -7,7 +7,7 @@ import pytest
 
 from ctlctl import look
 from ctlctl.arguments import Arguments
-from ctlctl.look import Rows, coloured, result, width
+from ctlctl.look import Rows, coloured, result, tell_nothing, width
 from tests.client.scripted import Serve
 from tests.ctlctl.running import answering
 
@@ -27,9 +27,18 @@ def test_results(value: Any, text: str) -> None:
     assert result(value, Arguments()) == text
 
 
-def test_an_empty_list_is_said_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "width", lambda number=1: 80)
-    assert result([], Arguments()) == "(none)"
+@pytest.mark.parametrize(
+    ("columns", "quiet", "said"),
+    [(80, False, ("(none)\n", "")), (80, True, ("(none)\n", "")), (0, False, ("", "(none)\n")), (0, True, ("", ""))],
+)
+def test_nothing_is_said_to_people_and_not_to_programs(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], columns: int, quiet: bool, said: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(look, "width", lambda number=1: columns)
+    arguments = Arguments()
+    arguments.quiet = quiet
+    tell_nothing(arguments)
+    assert capfd.readouterr() == said
 
 
 def test_the_width_of_no_terminal_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

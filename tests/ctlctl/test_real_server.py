@@ -208,7 +208,7 @@ async def test_policy_and_locks(shell: Shell) -> None:
     status, out, _ = await shell("policy")
     assert status == 0
     assert "backup start" in out
-    assert await shell("lock", "graph") == (0, "no lock is held\n", "")
+    assert await shell("lock", "graph") == (0, "", "no lock is held\n")
 
 
 async def test_completion_with_the_daemons_own_values(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
