@@ -24,7 +24,7 @@ _BATCH: Final = 64
 
 # Most clients come alone, and to look for another one in vain costs as much as to take one.  So
 # after that was in vain, it is left out for so many turns.
-_TURNS_ALONE: Final = 16
+_TURNS_ALONE: Final = 4
 
 # How soon to try again after descriptors ran out, where nobody tells us earlier.
 _RETRY: Final = 0.1
