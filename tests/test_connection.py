@@ -211,8 +211,10 @@ async def test_drained_ends_when_the_peer_is_gone(setups: Any) -> None:
     setup.connection.pause_writing()
     waiter = asyncio.get_running_loop().create_task(setup.connection.drained())
     await asyncio.sleep(0)
+    assert not waiter.done()
     setup.connection.connection_lost(ConnectionResetError())
     await waiter
+    assert setup.connection.gone
 
 
 async def test_reading_pauses_over_the_bound_and_goes_on_below_it(setups: Any) -> None:

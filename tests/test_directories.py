@@ -67,6 +67,7 @@ def test_one_of_another_user_or_group_is_refused(tmp_path):
 def test_one_that_cannot_be_made_is_left_to_those_who_need_it(tmp_path, name):
     (tmp_path / "file").touch()
     claim_state_directory(f"{tmp_path}/{name}")
+    assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [("file", b"")]
 
 
 async def test_a_server_does_not_start_with_one_that_others_may_write(tmp_path: Path):

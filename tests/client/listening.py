@@ -4,8 +4,11 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.certificates import Authority
 
@@ -23,6 +26,20 @@ def full_backlog(path: Path) -> Iterator[socket.socket]:
                 waiting.setblocking(False)
                 waiting.connect(str(path))
         yield listener
+
+
+def tell_of_refusals(monkeypatch: pytest.MonkeyPatch, sockets: Any, tell: Callable[[], object]) -> None:
+    """Call something whenever a backlog has no room for a connection of that module's sockets."""
+
+    class Watched(sockets.socket):  # type: ignore[misc]  # whichever module it is
+        def connect(self, where: Any) -> None:
+            try:
+                super().connect(where)
+            except BlockingIOError:
+                tell()
+                raise
+
+    monkeypatch.setattr(sockets, "socket", Watched)
 
 
 @contextlib.contextmanager

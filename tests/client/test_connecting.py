@@ -1,5 +1,6 @@
 """ctld.client.connecting: a connected socket, or one clear error and no descriptor."""
 
+import _socket
 import socket
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ from ctld.client.connecting import connect
 from ctld.client.tls import tls_context
 from ctld.errors import ConfigError, ConnectFailed
 from tests.certificates import Authority
-from tests.client.listening import full_backlog, tls_server
+from tests.client.listening import full_backlog, tell_of_refusals, tls_server
 
 
 def hello(address: str, **further: Any) -> bytes:
@@ -66,14 +67,20 @@ def test_b51_a_daemon_that_accepts_nothing_is_given_up(tmp_path: Path) -> None:
         connect(parse_address(f"{tmp_path}/s"), timeout=0.06)
 
 
-def test_b51_a_daemon_that_is_merely_busy_is_waited_for(tmp_path: Path) -> None:
+def test_b51_a_daemon_that_is_merely_busy_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[None] = []
     with full_backlog(tmp_path / "s") as listener:
-        accepted: list[socket.socket] = []
-        timer = threading.Timer(0.06, lambda: accepted.append(listener.accept()[0]))
-        timer.start()
-        connect(parse_address(f"{tmp_path}/s"), timeout=5).close()
-        timer.join()
-        accepted[0].close()
+
+        def refuse() -> None:
+            refused.append(None)
+            if len(refused) == 3:
+                listener.accept()[0].close()
+
+        tell_of_refusals(monkeypatch, _socket, refuse)
+        sock = connect(parse_address(f"{tmp_path}/s"), timeout=20)
+        assert sock.getpeername() == f"{tmp_path}/s"
+        sock.close()
+    assert len(refused) == 3
 
 
 def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from ctld.client.dialing import dial
 from ctld.client.tls import tls_context
 from ctld.errors import ConfigError, ConnectFailed
 from tests.certificates import Authority
-from tests.client.listening import full_backlog, tls_server
+from tests.client.listening import full_backlog, tell_of_refusals, tls_server
 
 
 class Hearing(asyncio.Protocol):
@@ -89,18 +89,25 @@ async def test_b51_a_daemon_that_accepts_nothing_is_given_up(tmp_path: Path, mon
         await dial(parse_address(f"{tmp_path}/s"), Hearing)
 
 
-async def test_b51_a_daemon_that_is_merely_busy_is_waited_for(tmp_path: Path) -> None:
+async def test_b51_a_daemon_that_is_merely_busy_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = asyncio.Event()
     with full_backlog(tmp_path / "s") as listener:
+        tell_of_refusals(monkeypatch, socket, refused.set)
         attempt = asyncio.create_task(dial(parse_address(f"{tmp_path}/s"), Hearing))
-        await asyncio.sleep(0)
+        await refused.wait()
+        assert not attempt.done()
         listener.accept()[0].close()
-        await (await attempt).leave()
+        protocol = await attempt
+        assert protocol.transport.get_extra_info("peername") == f"{tmp_path}/s"
+        await protocol.leave()
 
 
-async def test_cancelled_while_it_waits(tmp_path: Path) -> None:
+async def test_cancelled_while_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = asyncio.Event()
     with full_backlog(tmp_path / "s"):
+        tell_of_refusals(monkeypatch, socket, refused.set)
         attempt = asyncio.create_task(dial(parse_address(f"{tmp_path}/s"), Hearing))
-        await asyncio.sleep(0)
+        await refused.wait()
         attempt.cancel()
         with pytest.raises(asyncio.CancelledError):
             await attempt

@@ -1,6 +1,7 @@
 """ctld.client.tls: whom to trust and who we are, or an error that names the file."""
 
 import os
+import socket
 import ssl
 from pathlib import Path
 
@@ -9,11 +10,22 @@ import pytest
 from ctld.client.tls import tls_context
 from ctld.errors import ConfigError
 from tests.certificates import Authority
+from tests.client.listening import tls_server
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
+
+
+def assert_known_as_me(authority: Authority, context: ssl.SSLContext) -> None:
+    """A server that wants to see a certificate is content."""
+    with (
+        tls_server(authority, client_certificates=True) as port,
+        socket.create_connection(("127.0.0.1", port)) as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as secure,
+    ):
+        assert secure.recv(5) == b"hello"
 
 
 def test_the_server_is_verified_by_default() -> None:
@@ -25,8 +37,9 @@ def test_the_server_is_verified_by_default() -> None:
 
 def test_files_come_from_the_arguments_or_the_environment(authority: Authority) -> None:
     certificate, key = authority.issue("me")
-    tls_context(str(authority.file), certificate, key, environ={})
+    assert_known_as_me(authority, tls_context(str(authority.file), certificate, key, environ={}))
     environ = {"CTLD_TLS_CA": str(authority.file), "CTLD_TLS_CERT": certificate, "CTLD_TLS_KEY": key}
+    assert_known_as_me(authority, tls_context(environ=environ))
     assert len(tls_context(environ=environ).get_ca_certs()) == 1
 
 
@@ -41,7 +54,7 @@ def test_a_certificate_and_its_key_in_one_file(authority: Authority, tmp_path: P
     certificate, key = authority.issue("me")
     both = tmp_path / "both.pem"
     both.write_text(Path(certificate).read_text() + Path(key).read_text())
-    tls_context(certificate=str(both), environ={})
+    assert_known_as_me(authority, tls_context(str(authority.file), str(both), environ={}))
 
 
 def test_what_cannot_be_used_is_named(authority: Authority, tmp_path: Path) -> None:

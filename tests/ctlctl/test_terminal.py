@@ -55,6 +55,6 @@ def test_what_is_no_terminal(tmp_path):
 def test_a_terminal_that_is_gone_is_not_restored(slave):
     terminal = Terminal(os.dup(slave))
     terminal.__enter__()
-    fd = terminal._fd
-    os.close(fd)
+    os.close(terminal._fd)
     terminal.restore()
+    assert is_raw(slave), "who else has it open finds it as it was"

@@ -37,7 +37,7 @@ def test_gaps():
 
 
 @contextmanager
-def listening(path: str, serve: Callable[[socket.socket], None]) -> Iterator[str]:
+def answered_by(serve: Callable[[socket.socket], None], listener: socket.socket) -> Iterator[None]:
     """Serve one client, in a thread."""
 
     def run() -> None:
@@ -45,15 +45,21 @@ def listening(path: str, serve: Callable[[socket.socket], None]) -> Iterator[str
         with connection, suppress(ConnectionError):  # what goes wrong is said on the other side
             serve(connection)
 
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+@contextmanager
+def listening(path: str, serve: Callable[[socket.socket], None]) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            yield path
-        finally:
-            thread.join()
+        with answered_by(serve, listener):
+            yield
 
 
 def echo(connection: socket.socket) -> None:
@@ -85,7 +91,8 @@ def test_what_comes_next_is_left_for_the_next_step(path):
 def test_over_tcp():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address: tuple[str, int] = listener.getsockname()
-        hold([], address)
+        with answered_by(echo, listener):
+            hold(steps_of("--> ab\n<-- AB\n--|\n<-- the end\n<-|"), address)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,10 @@ def test_one_that_is_there_is_not_opened(folder: int, tmp_path: Path) -> None:
 def test_closing_twice(folder: int) -> None:
     manifest = Manifest(folder, {})
     manifest.close()
+    others = [os.dup(folder) for _ in range(3)]  # one of them has its number now
     manifest.close()
+    for other in others:
+        os.close(other)  # and has kept it
 
 
 def test_entries_from_many_threads(folder: int, tmp_path: Path) -> None:

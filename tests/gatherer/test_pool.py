@@ -275,8 +275,10 @@ async def test_closing_with_a_stopped_worker() -> None:
 
 
 async def test_a_pool_that_did_nothing() -> None:
-    async with pool_of():
-        pass
+    async with pool_of() as pool:
+        assert pids(pool) == []
+    with pytest.raises(ShuttingDown):
+        await pool.noop("p")
 
 
 # Health.

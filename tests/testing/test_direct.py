@@ -141,11 +141,21 @@ async def test_locks_work():
 
 
 async def test_a_registry_of_locks_that_is_there_is_kept():
+    entered = asyncio.Event()
+
+    async def hold():
+        async with Container().exclusively():
+            entered.set()
+
     context()
     async with Container().exclusively():
         context()  # does not lose sight of the lock that is held
-        async with Container().exclusively():
-            pass
+        other = asyncio.create_task(hold())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not entered.is_set()
+    await other
+    assert entered.is_set()
 
 
 async def test_there_is_no_server_behind_it():
