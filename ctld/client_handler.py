@@ -21,7 +21,7 @@ from ctld.commands.runtime import ServerView
 from ctld.endpoint import Listen
 from ctld.errors import Cancelled
 from ctld.limits import Limits
-from ctld.ownership import current_owner
+from ctld.ownership import Owner, current_owner
 from ctld.peer import Peer
 from ctld.version import VERSION
 from ctld.wire.codec import Codec
@@ -55,6 +55,8 @@ class RequestInProgress(Sink, Protocol):
 
 class _Conversation(Protocol):
     def running(self) -> list[Operation[Any]]: ...
+
+    def request_of(self, owner: Owner | None) -> RequestInProgress | None: ...
 
 
 current_request: Final[ContextVar[RequestInProgress | None]] = ContextVar("current_request", default=None)
@@ -215,7 +217,9 @@ class ClientHandler(Generic[A]):
         Raises:
             Cancelled: No request is being handled.
         """
-        sink = current_request.get() or getattr(current_owner.get(), "sink", None)
+        sink = current_request.get()
+        if sink is None and self._conversation is not None:
+            sink = self._conversation.request_of(current_owner.get())
         if sink is None:
             raise Cancelled("no request is being handled here")
         drained = sink.send_progress(Progress(message))

@@ -1,32 +1,26 @@
 """The transport side of one client: bytes in, events out; messages in, bytes out.
 
 There is no parsing here (the codec does it) and no meaning (the conversation has it).
-What is here is flow: everything written in one turn of the loop leaves in one write; a
-peer that does not read stops what is made for it; a peer that sends more than is served
-stops being read; a peer that is gone is noticed even then.
+What is here is flow: a peer that sends more than is served stops being read; a peer that is
+gone is noticed even then.  What goes out is the outlet's.
 """
 
 import asyncio
 import logging
 import socket
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from ctld.budget import UNIT, InputBudget
 from ctld.errors import RemoteProtocolError
 from ctld.hangup import HangupWatch
 from ctld.limits import Limits
-from ctld.patience import Patience
+from ctld.outlet import Outlet
 from ctld.receiver import Receiver
-from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Codec, HandOut
-from ctld.wire.messages import Outgoing, RequestId
+from ctld.wire.codec import END_OF_INPUT, NEED_DATA, BatchCodec, Codec
 
 __all__ = ["Connection"]
 
 logger = logging.getLogger("ctld.connection")
-
-# Messages are joined up to this size before they are written; larger joints only cost
-# memory, and lists of large pieces make the allocator give memory back and take it again.
-_FLUSH_AT: Final = 64 * 1024
 
 # One read may bring a hundred thousand lines of two bytes; the loop has others to serve.
 _EVENTS_PER_TURN: Final = 1024
@@ -35,7 +29,7 @@ _EVENTS_PER_TURN: Final = 1024
 _EVENTS_PER_BATCH: Final = 256
 
 
-class Connection(asyncio.Protocol):
+class Connection(Outlet):
     """One client's connection.
 
     Args:
@@ -47,41 +41,26 @@ class Connection(asyncio.Protocol):
         watch: Who notices hang-ups while nothing is read.
 
     Attributes:
-        loop: The loop that it lives in.
-        gone: Whether the peer is gone, so that nobody reads what is sent.
-        lost: Whether the transport is gone too; before that, what the peer left may still be read.
         input_ended: Whether the peer sends no more.
-        congested: Whether the peer's unread output exceeds the high-water mark.
-        patience: How long a peer that takes or gives nothing is waited for.
         backlog: Whether some of what was read is still to be understood, in a later turn of the loop.
         queued: Bytes of requests that were read and not finished yet; the conversation counts.
         charged: Units of them that the server's budget knows of: then `regulate()` has to follow each change.
     """
 
     __slots__ = (
+        "_batches",
         "_budget",
         "_closed",
         "_discarding",
-        "_drained",
-        "_flush_scheduled",
-        "_hand_out",
         "_held",
-        "_limits",
         "_paused",
         "_receiver",
-        "_transport",
         "_watch",
         "_watching",
         "backlog",
         "charged",
-        "codec",
-        "congested",
-        "gone",
         "input_ended",
         "kind",
-        "loop",
-        "lost",
-        "patience",
         "queued",
         "sock",
     )
@@ -95,25 +74,18 @@ class Connection(asyncio.Protocol):
         budget: InputBudget,
         watch: HangupWatch,
     ) -> None:
+        super().__init__(codec, limits)
         self.sock = sock
         self.kind = transport_kind
-        self.codec = codec
-        self.backlog = self.congested = self.gone = self.lost = self.input_ended = False
-        self.queued = 0
-        self.loop = asyncio.get_running_loop()
-        self._limits = limits
+        self.backlog = self.input_ended = False
+        self.queued = self.charged = 0
         self._budget = budget
         self._watch = watch
-        self._hand_out: HandOut | None = getattr(codec, "hand_out", None)
+        self._batches: BatchCodec | None = codec if hasattr(codec, "receive_requests") else None  # type: ignore[assignment]  # it has what makes it one
         self._receiver: Receiver | None = None
-        self._transport: asyncio.Transport | None = None
-        self._drained: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
-        self._flush_scheduled = False
         self._discarding = False
         self._held = self._paused = self._watching = False
-        self.charged = 0
-        self.patience = Patience(limits)
 
     def attach(self, receiver: Receiver) -> None:
         """Say who gets the events; before the transport exists."""
@@ -129,9 +101,19 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
         self.patience.active = True
-        if not self._discarding:
+        if self._discarding:
+            return
+        batches = self._batches
+        if batches is None or self._held or self._receiver is None:
             self.codec.receive_data(data)
-            self._pull()
+        elif (requests := batches.receive_requests(data)) is not None:
+            taken = self._receiver.on_requests(requests)
+            if taken == len(requests):
+                if self.queued >= UNIT or self.charged:
+                    self.regulate()
+                return
+            batches.return_requests(data, taken)
+        self._pull()
 
     def eof_received(self) -> bool:
         """The peer sends no more; keep the other direction open where the transport can (N2)."""
@@ -145,14 +127,9 @@ class Connection(asyncio.Protocol):
             self._watch_for_hangup()  # it waits for an answer, and may leave before that
         return True
 
-    def pause_writing(self) -> None:
-        """The peer reads too slowly."""
-        self.congested = True
-
     def resume_writing(self) -> None:
         """The peer has caught up."""
-        self.congested = False
-        self._wake_drained()
+        super().resume_writing()
         if self._receiver is not None:
             self._receiver.on_drained()
 
@@ -176,44 +153,6 @@ class Connection(asyncio.Protocol):
 
     # What the conversation calls.
 
-    def send(self, message: Outgoing, request_id: RequestId | None = None, *, more: bool = True) -> None:
-        """Send a message; a peer that is gone is no error.
-
-        Args:
-            message: The message.
-            request_id: The id of its request, if that had one.
-            more: Whether more is likely to follow in this turn of the loop; else it is
-                written at once.
-
-        Raises:
-            LocalProtocolError: The wire cannot carry it; nothing of it has been sent.
-        """
-        if self.gone:
-            return
-        waiting = self.codec.send(message, request_id)
-        if not more or waiting > _FLUSH_AT:
-            self.flush()
-        elif not self._flush_scheduled:
-            self._flush_scheduled = True
-            self.loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Write what has been sent in this turn."""
-        self._flush_scheduled = False
-        data = self.codec.data_to_send()
-        if data and self._transport is not None and not self.gone:
-            self.patience.written += len(data)
-            self._transport.write(data)
-
-    async def drained(self) -> None:
-        """Wait until the peer has read enough; returns at once for a peer that is gone."""
-        while self.congested and not self.gone:
-            waiter = self.loop.create_future()
-            if self._drained is None:
-                self._drained = []
-            self._drained.append(waiter)
-            await waiter
-
     def hold(self) -> None:
         """Understand nothing more for now: what follows may not be a request (N5)."""
         self._held = True
@@ -223,11 +162,6 @@ class Connection(asyncio.Protocol):
         self._held = False
         self._pull()
         self.regulate()
-
-    def abort(self) -> None:
-        """Drop the connection, and what was not written yet."""
-        if self._transport is not None and not self.lost:
-            self._transport.abort()
 
     async def finish(self, linger: float) -> None:
         """Close in order: all that was sent gets out, and the peer does not lose it (N2).
@@ -261,26 +195,6 @@ class Connection(asyncio.Protocol):
             timer.cancel()
             transport.abort()
 
-    @property
-    def made(self) -> bool:
-        """Whether there is a transport; over TLS only after the handshake."""
-        return self._transport is not None
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The transport; only once it exists."""
-        assert self._transport is not None
-        return self._transport
-
-    @property
-    def unread_output(self) -> int:
-        """The bytes that the peer has not taken from us."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def transport_info(self, name: str) -> Any:
-        """Return what the transport knows of its other end, such as `ssl_object`."""
-        return None if self._transport is None else self._transport.get_extra_info(name)
-
     # What the server's housekeeping calls.
 
     def tick(self, now: float, *, idle: bool) -> str:
@@ -311,7 +225,7 @@ class Connection(asyncio.Protocol):
                     self.backlog = True
                     self.loop.call_soon(self._go_on)
                     break
-                pending = None if self._hand_out is None else self._hand_out(receiver.on_requests)
+                pending = None if self._batches is None else self._batches.hand_out(receiver.on_requests)
                 if pending is not None:
                     left -= _EVENTS_PER_BATCH
                     if pending or self.input_ended:
@@ -392,9 +306,3 @@ class Connection(asyncio.Protocol):
             self._wake_drained()
             if self._receiver is not None:
                 self._receiver.on_vanished()
-
-    def _wake_drained(self) -> None:
-        waiting, self._drained = self._drained, None
-        for waiter in waiting or ():
-            if not waiter.done():
-                waiter.set_result(None)

@@ -29,6 +29,7 @@ from ctld.errors import (
 )
 from ctld.exchange import Exchange
 from ctld.limits import Limits
+from ctld.ownership import Owner
 from ctld.wire.messages import Cancel, Failure, Incoming, Invalid, Reply, Request, RequestId
 
 __all__ = ["Conversation"]
@@ -124,6 +125,7 @@ class Conversation:
             connect: Makes the transport, and tells whether that worked.
         """
         connection = self.connection
+        dispatcher, handler = self._dispatcher, self.handler
         task = asyncio.current_task()
         try:
             if not (await connect() and await self._begin()):
@@ -150,12 +152,15 @@ class Conversation:
                     self._running = exchange
                     if connection.congested:
                         await connection.drained()
-                    outcome = await exchange.answer(self._dispatcher, task)
+                    if exchange.unusual:
+                        outcome = await exchange.answer(dispatcher, task)
+                    else:  # what that would do, without the detour
+                        outcome = await dispatcher.start(handler.peer, exchange.request, exchange, task)
                     if self._running is None:
                         return  # given up meanwhile, and answered
                     self._running = None
                     self.served += 1
-                    if exchange.conclude(outcome, more=exchange is not last):
+                    if exchange.conclude(outcome, exchange is not last):
                         self.on_end_of_input()
                 if crowded:
                     await asyncio.sleep(0)
@@ -204,7 +209,7 @@ class Conversation:
     def conclude(self, exchange: Exchange, outcome: Reply | Failure) -> None:
         """Send the final message of a request."""
         self.served += 1
-        if exchange.conclude(outcome, more=True):
+        if exchange.conclude(outcome, True):
             self.on_end_of_input()
 
     def on_fewer_beside(self) -> None:
@@ -305,6 +310,10 @@ class Conversation:
     def running(self) -> list[Operation[Any]]:
         """Return the operations that run for this client."""
         return [exchange.operation for exchange in self._outstanding() if exchange.operation is not None]
+
+    def request_of(self, owner: Owner | None) -> Exchange | None:
+        """Return the request that an operation serves, while it does."""
+        return next((one for one in self._outstanding() if one.operation is owner is not None), None)
 
     def stop(self) -> None:
         """Serve nothing new, and end when what runs has ended."""

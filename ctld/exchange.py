@@ -99,10 +99,7 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         if self.unusual:
             return self._answer_with_care(dispatcher, task)
         # What the default handle_cmd() does, without the detour.
-        self.task = task
-        request = self.request
-        peer = self.conversation.handler.peer
-        return dispatcher.start(peer, request.cmd, request.options, self, request.stream, request.detach, None)
+        return dispatcher.start(self.conversation.handler.peer, self.request, self, task)
 
     async def _answer_with_care(self, dispatcher: Dispatcher, task: asyncio.Task[Any] | None) -> Reply | Failure:
         """Answer a request that may be none, or late, or interrupted, or is for the handler's own `handle_cmd()`."""
@@ -249,12 +246,12 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         if said is not None:
             self.conversation.connection.send(said, self.request.id, more=more)
 
-    def conclude(self, outcome: Reply | Failure, *, more: bool) -> bool:
+    def conclude(self, outcome: Reply | Failure, more: bool) -> bool:
         """Send the last word, and let go of what the request held; True: the connection ends with it."""
         connection = self.conversation.connection
         try:
             if self.hijack is None:
-                connection.send(outcome, self.request.id, more=more)
+                connection.send(outcome, self.request.id, more)
             else:
                 self.say(outcome, more=more)
         except LocalProtocolError as exc:

@@ -8,6 +8,7 @@ import pytest
 
 import ctld
 from ctld.beside import Beside
+from ctld.commands.operation import OperationTable
 from ctld.exchange import Exchange
 from tests.native import until
 
@@ -44,8 +45,10 @@ class Answers:
         self.gate = asyncio.Event()
         self.started: list[str] = []
 
-    async def start(self, peer: Any, name: str, *rest: Any) -> ctld.Reply:
+    async def start(self, peer: Any, request: ctld.Request, sink: Exchange, task: Any) -> ctld.Reply:
+        name = request.cmd
         self.started.append(name)
+        sink.begun(OperationTable().start(name, peer, task=task))
         await self.gate.wait()
         return ctld.Reply(name)
 

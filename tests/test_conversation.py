@@ -872,7 +872,7 @@ async def test_a_log_does_not_show_what_a_request_holds(tmp_path: Path) -> None:
 
     @commands.command("show", role="anyone")
     async def show(ctx: ctld.Context, word: str) -> None:
-        shown.extend(map(repr, (ctx, ctx.operation, ctx.operation.sink)))
+        shown.extend(map(repr, (ctx, ctx.operation, ctx._sink)))
 
     async with serving(tmp_path, commands) as served:
         client = await served.connect()

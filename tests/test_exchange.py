@@ -141,7 +141,7 @@ class Line(Connection):
         self.calls: list[str] = []
         self.unsendable: list[Any] = []
 
-    def send(self, message: Any, request_id: Any, *, more: bool = True) -> None:
+    def send(self, message: Any, request_id: Any, more: bool = True) -> None:
         if message in self.unsendable:
             raise LocalProtocolError("not on this wire")
         super().send(message, request_id)
@@ -301,12 +301,12 @@ async def test_an_answer_that_the_wire_cannot_carry_is_internal_and_gives_back_w
     talk.connection.unsendable.append(ctld.Reply("odd"))
     exchange = talk.exchange(ctld.Request("x"))
     exchange.hold()
-    assert exchange.conclude(ctld.Reply("odd"), more=False) is False
+    assert exchange.conclude(ctld.Reply("odd"), False) is False
     [(message, _)] = talk.connection.sent
     assert message.code == "internal"
     assert (talk.connection.queued, talk.connection.calls) == (90, ["hold", "regulate", "resume"])
     talk.connection.charged = 0
-    assert exchange.conclude(ctld.Reply("fine"), more=True) is False
+    assert exchange.conclude(ctld.Reply("fine"), True) is False
     assert talk.connection.calls == ["hold", "regulate", "resume"]
 
 
@@ -315,7 +315,11 @@ async def test_n6_who_is_told_again_and_again_is_gone_over_tcp_when_it_sends_no_
     talk = Talk()
     talk.connection.kind = kind
     exchange = talk.exchange(ctld.Request("wait"))
-    answer = asyncio.create_task(exchange.answer(talk.dispatcher, None))
+
+    async def serve() -> ctld.Reply | ctld.Failure:
+        return await exchange.answer(talk.dispatcher, asyncio.current_task())
+
+    answer = asyncio.create_task(serve())
     await talk.entered.wait()
     exchange.on_end_of_input()
     assert exchange.send_interim(ctld.Reply("subscribed")) is None
@@ -360,7 +364,7 @@ async def test_n5_a_connection_that_was_taken_over(monkeypatch: pytest.MonkeyPat
     assert stream.calls == [("" if session is None else "s1", 7), "flush"]
     assert exchange.session == session
     exchange.send_progress(Progress("a"))
-    assert exchange.conclude(ctld.Reply("end"), more=True) is (way is Way.RAW)
+    assert exchange.conclude(ctld.Reply("end"), True) is (way is Way.RAW)
     sent = [message for message, _ in talk.connection.sent]
     assert sent == ([Progress("a"), ctld.Reply("end")] if way is Way.FDS else [])
     assert stream.calls[-1] == "give back"

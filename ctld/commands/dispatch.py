@@ -42,7 +42,7 @@ from ctld.ownership import current_owner
 from ctld.peer import Peer
 from ctld.policy import ROLES, at_least
 from ctld.sessions.current import current_sessions
-from ctld.wire.messages import NO_OPTIONS, Failure, Options, Reply, as_mapping
+from ctld.wire.messages import NO_OPTIONS, Failure, Options, Reply, Request, as_mapping
 
 __all__ = ["Dispatcher"]
 
@@ -80,6 +80,7 @@ class _Route(msgspec.Struct, frozen=True):
         nothing: Its options where nothing came; None: that has to be looked at each time.
         followed: Whether events or the history have it.
         endless: Whether its stream never ends by itself.
+        wrapped: Whether there is more to it than to call its function, and to wait.
     """
 
     command: Command
@@ -87,6 +88,7 @@ class _Route(msgspec.Struct, frozen=True):
     nothing: Decoded | None
     followed: bool
     endless: bool
+    wrapped: bool
 
 
 class Dispatcher:
@@ -105,7 +107,6 @@ class Dispatcher:
         self._journal = Journal(runtime)
         self._locks = runtime.locks
         self._locks_in_use = runtime.locks.in_use
-        self._wrapped = frozenset(command for command in commands.values() if command.hooks or command.streams)
         routes = {command: self._route(command) for command in commands.values()}
         # A role and a name lead to the command in one look; who finds none there is told why.
         self._open_to = {
@@ -142,43 +143,43 @@ class Dispatcher:
             refusal = await self._ask(sink.authorize, peer, name, options, sink, streamed=stream or detach)
             if refusal is not None:
                 return refusal
-        return await self.start(peer, name, options, sink, stream, detach, deadline)
+        request = Request(name, options, stream=stream, detach=detach)
+        return await self.start(peer, request, sink, sink.task or asyncio.current_task(), deadline)
 
     def start(
-        self,
-        peer: Peer,
-        name: str,
-        options: Options,
-        sink: Sink,
-        stream: bool,
-        detach: bool,
-        deadline: float | None,
+        self, peer: Peer, request: Request, sink: Sink, task: asyncio.Task[Any] | None, deadline: float | None = None
     ) -> Coroutine[Any, Any, Reply | Failure]:
-        """Begin to run a command at once, and return what goes on with it: `run()`, where the handler is not asked."""
+        """Begin to run a command at once, and return what goes on with it: `run()`, where the handler is not asked.
+
+        Args:
+            peer: Who asks.
+            request: What for.
+            sink: Where progress and items go.
+            task: The task that will await it.
+            deadline: As for `run()`.
+        """
+        name, options = request.cmd, request.options
         runtime = self.runtime
         operation: Operation[Any] | None = None
         try:
             route = self._open_to[peer.role].get(name)
             if route is None or route.endless or runtime.stopping:
-                route = self._admit(peer, name, streamed=stream or detach)
-            if detach:
+                route = self._admit(peer, name, streamed=request.stream or request.detach)
+            if request.detach:
                 runtime.operations.check_detached(peer.uid, runtime.limits.max_detached)
             decoded = route.nothing if options is NO_OPTIONS else None
             if decoded is None:
                 decoded = route.decode(options)
             command = route.command
-            operation = runtime.operations.start(command.name, peer, command.role)
             values = decoded.values
+            operation = runtime.operations.start(
+                command.name, peer, command.role, "", task, command.on_disconnect, values.manipulation_lock
+            )
             if route.followed or values.cli is not None:
                 self._journal.begin(operation, command, options, decoded.cli, sink)
-            if values.manipulation_lock is not None:
-                operation.manipulation_lock = values.manipulation_lock
-            if detach:
+            if request.detach:
                 self._start(operation, command, decoded, deadline)
                 return _answered(Reply({"operation": operation.id}))
-            operation.task = sink.task or asyncio.current_task()
-            operation.sink = sink
-            operation.on_disconnect = command.on_disconnect
             wants_progress = values.progress is not False
             session = decoded.session if command.session else None
             context: Context[Any] = Context(
@@ -189,7 +190,7 @@ class Dispatcher:
             return _answered(self._refused(exc, peer, name, options, sink))
         except Exception as exc:  # noqa: BLE001 - one of the boundaries: the types of options may have any defect
             return _answered(self._broken(exc, name, operation))
-        return self._execute(context, decoded, stream)
+        return self._execute(context, decoded, route.wrapped, request.stream)
 
     def find(self, name: str) -> Command:
         """Return the command of that name.
@@ -250,7 +251,9 @@ class Dispatcher:
 
     def _route(self, command: Command) -> _Route:
         options = command.options
-        return _Route(command, options.decode, options.nothing, self._journal.follows(command), command.endless)
+        followed = self._journal.follows(command)
+        wrapped = bool(command.hooks) or command.streams
+        return _Route(command, options.decode, options.nothing, followed, command.endless, wrapped)
 
     async def _ask(
         self, authorize: Authorize, peer: Peer, name: str, options: Options, sink: Sink, *, streamed: bool
@@ -276,7 +279,7 @@ class Dispatcher:
         error = internal_error(logger, f"beginning {name[:_MAX_NAME_SHOWN]!r}", defect)
         if operation is not None:
             operation.on_finished = None  # that it has begun has not been noted either
-            operation.finish(None, error)
+            operation.finish(error)
         return failure_of(error)
 
     def _admit(self, peer: Peer, name: str, *, streamed: bool) -> _Route:
@@ -320,14 +323,16 @@ class Dispatcher:
         surroundings = copy_context()
         surroundings.run(current_sessions.set, self.runtime.sessions)
         operation.task = asyncio.get_running_loop().create_task(
-            self._execute(context, arguments, stream=False),
+            self._execute(context, arguments, bool(command.hooks) or command.streams, stream=False),
             name=f"operation {operation.id} {command.name}",
             context=surroundings,
         )
         # A task that is cancelled before its first step does not even run its `finally`.
         operation.task.add_done_callback(operation.abandon)
 
-    async def _execute(self, context: Context[Any], arguments: _Arguments, stream: bool) -> Reply | Failure:
+    async def _execute(
+        self, context: Context[Any], arguments: _Arguments, wrapped: bool, stream: bool
+    ) -> Reply | Failure:
         """Run a command to its end, whatever that is, and note it in the operation."""
         operation = context.operation
         command = context.command
@@ -339,41 +344,39 @@ class Dispatcher:
         token = current_owner.set(operation)
         locks = self._locks
         locks_token = None if current_locks.get() is locks else current_locks.set(locks)
-        result: Any = None
-        error: CommandFailed | None = _CANCELLED
+        ending: Reply | CommandFailed = _CANCELLED
         try:
-            if command in self._wrapped:
-                result = await self._invoke(context, arguments, stream)
+            if wrapped:
+                ending = Reply(await self._invoke(context, arguments, stream))
             else:
-                result = await arguments.call(command.function, context)
-            error = None
+                ending = Reply(await arguments.call(command.function, context))
         except CommandFailed as exc:
-            error = exc.with_traceback(None)  # that leads to this frame: a circle would have to wait for the collector
+            ending = exc.with_traceback(None)  # that leads to this frame: a circle would have to wait for the collector
         except asyncio.CancelledError:
             # Without an interruption the command awaited something that was cancelled, and let that through.
-            error = operation.interruption or Cancelled(f"{operation.command} was cancelled")
+            ending = operation.interruption or Cancelled(f"{operation.command} was cancelled")
             if operation.interruption is None and task is not None and task.cancelling():
                 raise  # somebody wants the whole task to end, not just this command
         except (KeyboardInterrupt, GeneratorExit):
             raise  # not the command's: somebody ends the whole program, or the loop is gone
         except BaseException as exc:  # noqa: BLE001 - the boundary: even of what calls exit(), the caller gets an answer
-            error = only_failure(exc) or internal_error(
+            ending = only_failure(exc) or internal_error(
                 logger, f"command {operation.command!r} of {operation.peer}", exc
             )
-            error.__traceback__ = exc.__traceback__ = None  # as above; the log has it
+            ending.__traceback__ = exc.__traceback__ = None  # as above; the log has it
         finally:
             current_owner.reset(token)
             if locks_token is not None:
                 current_locks.reset(locks_token)
             if timer is not None:
                 timer.cancel()
-            operation.finish(result, error)
+            operation.finish(ending)
             if self._locks_in_use and (left := locks.held_by(operation)):
                 # Not taken away: what still holds them may be at work with them.
                 logger.warning("! %s has ended and holds locks: %s", operation.command, [key[1:] for key in left])
         if task is not None and (operation.cancel_sent or task.cancelling()):
             await settle(task, interrupted=operation.cancel_sent)
-        return Reply(result) if error is None else failure_of(error)
+        return ending if isinstance(ending, Reply) else failure_of(ending)
 
     async def _invoke(self, context: Context[Any], arguments: _Arguments, stream: bool) -> Any:
         """Run a command's function inside of its hooks."""

@@ -21,7 +21,7 @@ from typing_extensions import TypeVar
 from ctld.errors import Busy, Cancelled, CommandFailed, NotFound
 from ctld.locks import current_locks
 from ctld.peer import Peer, Role
-from ctld.wire.messages import Progress
+from ctld.wire.messages import Progress, Reply
 
 __all__ = ["Operation", "OperationTable", "State"]
 
@@ -46,18 +46,14 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
         cli: The client's command line, if it told.
         started: When it began, by `time.monotonic()`.
         started_at: When it began, by the clock on the wall.
-        state: `running`, `done`, `failed` or `cancelled`.
         detached: Whether it runs on its own, so that its result is kept for those who ask.
         on_disconnect: What a vanished client means for it.
         task: The task that runs it, or that its client's other requests share.
-        sink: Where its messages go, while a client waits for it.
         seq: The number of its latest progress message.
         manipulation_lock: What the request says about locks that others hold.
         on_stop: Called when the command should end soon.
         on_finished: Called when it has ended, after its state is set.
         cancel_sent: Whether the task has been told of an interruption.
-        result: What it returned, once it has.
-        error: Why it failed, once it has.
         interruption: Why somebody wants it to end, if somebody does.
     """
 
@@ -68,16 +64,13 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
     role: Role
     started: float
     cli: str = ""
-    state: State = "running"
     task: asyncio.Task[Any] | None = None
-    sink: Any = None
-    detached: bool = False
     on_disconnect: str = "continue"
     manipulation_lock: object = None
+    detached: bool = False
     cancel_sent: bool = False
-    result: Any = None
-    error: CommandFailed | None = None
     interruption: CommandFailed | None = None
+    _ending: Reply | CommandFailed | None = None
     on_finished: Callable[[], None] | None = None
     seq: int = 0
     _updates: deque[Progress] | None = None
@@ -118,7 +111,25 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
     @property
     def finished(self) -> bool:
         """Whether it has ended."""
-        return self.state != "running"
+        return self._ending is not None
+
+    @property
+    def state(self) -> State:
+        """`running`, `done`, `failed` or `cancelled`."""
+        ending = self._ending
+        if isinstance(ending, CommandFailed):
+            return "cancelled" if ending.code in _CANCELLED_CODES else "failed"
+        return "running" if ending is None else "done"
+
+    @property
+    def result(self) -> Any:
+        """What it returned, once it has."""
+        return self._ending.response if isinstance(self._ending, Reply) else None
+
+    @property
+    def error(self) -> CommandFailed | None:
+        """Why it failed, once it has."""
+        return self._ending if isinstance(self._ending, CommandFailed) else None
 
     def cancel(self) -> None:
         """Ask it to end; it ends as `cancelled`, or with its result if that comes first."""
@@ -168,19 +179,13 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
         if self._changed is not None:
             self._changed.set()
 
-    def finish(self, result: Any, error: CommandFailed | None) -> None:
+    def finish(self, ending: Reply | CommandFailed) -> None:
         """Note how it ended, and tell everybody who waits."""
-        self.result = result
-        self.error = error
-        if error is None:
-            self.state = "done"
-        else:
-            self.state = "cancelled" if error.code in _CANCELLED_CODES else "failed"
-        self.task = None
-        self.sink = None  # it may know of the operation: a circle would have to wait for the collector
+        self._ending = ending
         table = self._table
         table._running.pop(self.number, None)  # noqa: SLF001 - the two classes are one piece of machinery
         if self.detached:
+            self.task = None
             table._keep(self)  # noqa: SLF001 - see above
         if self.on_finished is not None:
             on_finished, self.on_finished = self.on_finished, None
@@ -194,7 +199,7 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
     def abandon(self, task: "asyncio.Task[Any]") -> None:
         """Note that its task is over, if it ended before it began."""
         if not self.finished:
-            self.finish(None, self.interruption or Cancelled(f"{self.command} was cancelled before it began"))
+            self.finish(self.interruption or Cancelled(f"{self.command} was cancelled before it began"))
 
     async def wait(self) -> T:
         """Return its result once it has ended.
@@ -205,8 +210,9 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
         """
         while not self.finished:
             await self._change()
-        if self.error is not None:
-            raise self.error.with_traceback(None)  # else the trace of everybody who has waited would pile up in it
+        error = self.error
+        if error is not None:
+            raise error.with_traceback(None)  # else the trace of everybody who has waited would pile up in it
         result: T = self.result
         return result
 
@@ -260,10 +266,21 @@ class OperationTable:
         self._running: dict[int, Operation[Any]] = {}
         self._ended: OrderedDict[int, tuple[float, Operation[Any]]] = OrderedDict()
 
-    def start(self, command: str, peer: Peer, role: Role = "admin", cli: str = "") -> Operation[Any]:
-        """Make the entry of a command that begins."""
+    def start(
+        self,
+        command: str,
+        peer: Peer,
+        role: Role = "admin",
+        cli: str = "",
+        task: asyncio.Task[Any] | None = None,
+        on_disconnect: str = "continue",
+        manipulation_lock: object = None,
+    ) -> Operation[Any]:
+        """Make the entry of a command that begins; see `Operation`."""
         self.started = number = self.started + 1
-        operation: Operation[Any] = Operation(self, number, command, peer, role, time.monotonic(), cli)
+        operation: Operation[Any] = Operation(
+            self, number, command, peer, role, time.monotonic(), cli, task, on_disconnect, manipulation_lock
+        )
         self._running[number] = operation
         return operation
 

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from ctld.wire.messages import Incoming, Outgoing, Request, RequestId
 
-__all__ = ["END_OF_INPUT", "NEED_DATA", "BatchCodec", "Codec", "HandOut", "Pause"]
+__all__ = ["END_OF_INPUT", "NEED_DATA", "BatchCodec", "Codec", "Pause"]
 
 
 class _Pause(Enum):
@@ -80,12 +80,25 @@ class Codec(Protocol):
         ...
 
 
-HandOut: TypeAlias = Callable[[Callable[[list[Request]], int]], int | None]
-"""`BatchCodec.hand_out()`, which a codec may have or not."""
-
-
 class BatchCodec(Codec, Protocol):
     """A codec of a wire on which many small requests arrive together, and that is quicker with all of them at once."""
+
+    def receive_requests(self, data: bytes) -> list[Request] | None:
+        """Take bytes that the peer sent; return what they are, where they are whole requests and nothing else.
+
+        Returns:
+            The requests, which are the caller's now; None: it is as after `receive_data()`.
+        """
+        ...
+
+    def return_requests(self, data: bytes, taken: int) -> None:
+        """Take back all but the first requests of those that `receive_requests()` has just returned.
+
+        Args:
+            data: What they were made of.
+            taken: How many of them are not taken back.
+        """
+        ...
 
     def hand_out(self, take: Callable[[list[Request]], int]) -> int | None:
         """Hand out the next requests together, if it is plain that they are such: without an id or a deadline.

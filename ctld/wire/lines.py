@@ -14,7 +14,7 @@ import msgspec
 
 from ctld.errors import RemoteProtocolError
 from ctld.wire.jsontext import MAX_NESTING, decode_deep, is_suspect, is_too_deep
-from ctld.wire.messages import NO_OPTIONS, Cancel, Incoming, Invalid, Options, Request, RequestId
+from ctld.wire.messages import NO_OPTIONS, Cancel, Incoming, Invalid, Request, RequestId
 
 __all__ = [
     "MAX_ID_BYTES",
@@ -34,19 +34,20 @@ SYNTAX_MESSAGE: Final = "syntax error, expected a valid JSON"
 _BAD_ID: Final = f"id must be a 64-bit integer or a string of at most {MAX_ID_BYTES} bytes"
 _BAD_DEADLINE: Final = "deadline must be a number of seconds above 0"
 _HTTP: Final = re.compile(rb"[A-Z]{3,10} \S{1,4096} HTTP/\d")
-_OPENING_BRACE: Final = ord("{")
-_BACKSLASH: Final = ord("\\")
+
+# Of all values of JSON an object begins with the greatest byte.  To compare is the quickest
+# way to tell one from options that were skipped unseen; to look at the byte takes four times as long.
+_LEAST_OBJECT: Final = bytearray(b"{")
 
 
-class _Wish(msgspec.Struct, gc=False):
-    """Whether a line has a key `cancel`; UNSET is no value that JSON has, null is one."""
+class _Line(Request, frozen=True, gc=False, forbid_unknown_fields=False):
+    """A line with further keys; one that has `cancel` is a wish, whatever else it has (N4)."""
 
-    cancel: Any = msgspec.UNSET
+    cancel: Any = msgspec.UNSET  # which is no value that JSON has; null is one
 
 
 _decode_request = msgspec.json.Decoder(Request).decode
-_decode_requests = msgspec.json.Decoder(Request).decode_lines
-_decode_wish = msgspec.json.Decoder(_Wish).decode
+_decode_line = msgspec.json.Decoder(_Line).decode
 _decode_any = msgspec.json.Decoder().decode
 
 # A line this short cannot be nested too deeply: every level takes two of its bytes.
@@ -59,38 +60,34 @@ def plain_requests(chunk: bytes) -> list[Request] | None:
     Args:
         chunk: Whole lines, with their newlines.
     """
-    # `find` of several bytes, and `in` of one, are the quick ways to look.
-    if chunk.find(b"cancel") >= 0 or (_BACKSLASH in chunk and chunk.find(b"\\u") >= 0):  # an escape may spell any key
-        return None
-    size = len(chunk)
     try:
         if not chunk.isascii():
             chunk.decode()  # the options are not decoded here, but they must be UTF-8 too
-        if chunk.find(b"\n") == size - 1 <= MAX_PLAIN:
-            requests = [_decode_request(chunk)]
-        else:
-            lines = chunk.split(b"\n")
-            lines.pop()
-            if size > MAX_PLAIN and max(map(len, lines)) > MAX_PLAIN:
+        lines = chunk.split(b"\n")
+        lines.pop()
+        if len(chunk) > MAX_PLAIN and max(map(len, lines)) > MAX_PLAIN:
+            return None
+        requests = []
+        for line in lines:
+            request = _decode_request(line)
+            options = request.options
+            if request.id is not None or request.deadline is not None:
                 return None
-            requests = list(map(_decode_request, lines))
+            if options is not NO_OPTIONS and options < _LEAST_OBJECT:  # type: ignore[operator]  # decoded just now, it is Raw
+                return None
+            requests.append(request)
     except (ValueError, RecursionError, msgspec.DecodeError):
         return None
-    for request in requests:
-        if request.id is not None or request.deadline is not None:
-            return None
-        if request.options is not NO_OPTIONS and not _is_object(request.options):
-            return None
     return requests
 
 
-def _checked(request: Request) -> Request | Invalid:
-    """Look at what the decoder cannot check of a request (N2, N4)."""
-    if request.id is not None and not is_request_id(request.id):
+def _checked(line: _Line) -> Request | Invalid:
+    """Return the request of a line, once that is looked at which the decoder cannot check (N2, N4)."""
+    if line.id is not None and not is_request_id(line.id):
         return Invalid("bad-request", _BAD_ID)
-    if request.deadline is not None and not request.deadline > 0:
-        return Invalid("bad-request", _BAD_DEADLINE, request.id)
-    return request
+    if line.deadline is not None and not line.deadline > 0:
+        return Invalid("bad-request", _BAD_DEADLINE, line.id)
+    return Request(line.cmd, line.options, line.id, line.deadline, line.stream, line.detach, line.session)
 
 
 def parse_line(text: bytes | bytearray) -> Incoming | None:
@@ -107,12 +104,10 @@ def parse_line(text: bytes | bytearray) -> Incoming | None:
             text.decode()  # the options are not decoded here, but they must be UTF-8 too
         if is_suspect(text):
             deep = _decode_suspect(text)
-        if (b"cancel" in text or b"\\u" in text) and _decode_wish(text).cancel is not msgspec.UNSET:
+        line = _decode_line(text)
+        if line.cancel is not msgspec.UNSET or line.options < _LEAST_OBJECT:  # type: ignore[operator]  # decoded just now, it is Raw
             return _parse_unusual(text, deep)
-        request = _decode_request(text)
-        if not _is_object(request.options):
-            return _parse_unusual(text, deep)
-        return _checked(request)
+        return _checked(line)
     except msgspec.ValidationError:
         return _parse_unusual(text, deep)
     except RecursionError:
@@ -215,8 +210,3 @@ def _kind(value: object) -> str:
     if isinstance(value, str):
         return "a string"
     return "an array" if isinstance(value, list) else "an object"
-
-
-def _is_object(options: Options) -> bool:
-    """Tell whether options that were decoded just now are an object: what is none is skipped unseen."""
-    return memoryview(options)[0] == _OPENING_BRACE  # type: ignore[arg-type]  # what was decoded is Raw

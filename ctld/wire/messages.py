@@ -77,8 +77,10 @@ class Banner(msgspec.Struct, frozen=True, gc=False):
     server: str = ""
 
 
-class Request(msgspec.Struct, frozen=True, gc=False, rename={"options": "opts"}):
+class Request(msgspec.Struct, frozen=True, gc=False, rename={"options": "opts"}, forbid_unknown_fields=True):
     """Somebody asks for a command.
+
+    Decoding one from a text is strict: what has further keys may be no request at all.
 
     Attributes:
         cmd: The name of the command.

@@ -42,6 +42,8 @@ FEATURES: Final = ("id", "cancel", "deadline", "stream", "detach", "progress-dat
 # How much is decoded together at most: what was decoded in vain is decoded again, line by line.
 _MAX_BATCH: Final = 16 * 1024
 
+_NEWLINE: Final = 0x0A
+
 
 class NativeCodec:
     """The server's side of one native connection.
@@ -62,8 +64,8 @@ class NativeCodec:
     )
 
     def __init__(self, max_line: int = 16 * 1024 * 1024) -> None:
-        self._buffer = ReceiveBuffer()
-        self._out: bytearray | None = None
+        self._buffer: ReceiveBuffer | None = None  # there is none where nothing is held, and nothing skipped
+        self._out: bytes | bytearray | None = None
         self._max_line = max_line
         self._max_batch = min(_MAX_BATCH, max_line)
         self._skipping = False  # the rest of a line that is too long
@@ -74,35 +76,57 @@ class NativeCodec:
     @property
     def pending(self) -> int:
         """How many received bytes are not understood yet."""
-        return len(self._buffer)
+        return 0 if self._buffer is None else len(self._buffer)
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes that the peer sent."""
+        if self._buffer is None:
+            self._buffer = ReceiveBuffer()
         self._buffer.feed(data)
 
     def receive_eof(self) -> None:
         """Learn that the peer will send no more: what it sent last counts as a line (N2)."""
         self._eof = True
 
+    def receive_requests(self, data: bytes) -> list[Request] | None:
+        """Take bytes that the peer sent, whole requests most often; see `BatchCodec.receive_requests()`."""
+        if self._buffer is None and len(data) <= self._max_batch and data[-1] == _NEWLINE:
+            requests = plain_requests(data)
+            if requests is not None:
+                self.event_size = len(data) // len(requests)
+                return requests
+            self._line_by_line = True
+        self.receive_data(data)
+        return None
+
+    def return_requests(self, data: bytes, taken: int) -> None:
+        """Take back all but the first requests; see `BatchCodec.return_requests()`."""
+        if self._buffer is None:
+            self._buffer = ReceiveBuffer()
+        self._buffer.put_back(b"\n".join(data.split(b"\n")[taken:]))
+        self._line_by_line = True
+
     def hand_out(self, take: Callable[[list[Request]], int]) -> int | None:
         """Hand out requests that have arrived together; see `BatchCodec.hand_out()`."""
-        if self._line_by_line or self._skipping:
+        buffer = self._buffer
+        if buffer is None or self._line_by_line or self._skipping:
             return None
-        chunk = self._buffer.take_lines(self._max_batch)
+        chunk = buffer.take_lines(self._max_batch)
         if not chunk:
             return None
         requests = plain_requests(chunk)
         if requests is None:
-            self._buffer.put_back(chunk)
+            buffer.put_back(chunk)
             self._line_by_line = True
             return None
-        count = len(requests)
-        self.event_size = len(chunk) // count
+        self.event_size = len(chunk) // len(requests)
         taken = take(requests)
-        if taken < count:
-            self._buffer.put_back(b"\n".join(chunk.split(b"\n")[taken:]))
-            self._line_by_line = True
-        return len(self._buffer) if taken else None
+        if taken < len(requests):
+            self.return_requests(chunk, taken)
+        left = len(buffer)
+        if not left:
+            self._buffer = None
+        return left if taken else None
 
     def next_event(self) -> Incoming | Pause:
         """Return the next event; blank lines make none (N2).
@@ -111,6 +135,8 @@ class NativeCodec:
             RemoteProtocolError: The peer takes this for a web server.
         """
         buffer = self._buffer
+        if buffer is None:
+            return END_OF_INPUT if self._eof else NEED_DATA
         while True:
             if self._skipping:
                 if not buffer.skip_through(b"\n"):
@@ -122,6 +148,8 @@ class NativeCodec:
                 if len(buffer) > self._max_line:
                     self._skipping = True
                     return self._too_large()
+                if not (self._eof or len(buffer)):
+                    self._buffer = None  # an idle connection holds nothing
                 if not self._eof:
                     return NEED_DATA
                 line = buffer.take_all()
@@ -167,23 +195,28 @@ class NativeCodec:
             line += b"}\n"
         else:
             line += b',"id":%b}\n' % encode(request_id)
-        if self._out is None:
-            self._out = bytearray(line)
-        else:
-            self._out += line
-        return len(self._out)
+        waiting = self._out
+        if waiting is None:
+            self._out = line
+            return len(line)
+        if type(waiting) is bytes:
+            self._out = waiting = bytearray(waiting)
+        waiting += line
+        return len(waiting)
 
     def data_to_send(self) -> bytes:
         """Return, and forget, the bytes to write."""
-        if self._out is None:
-            return b""
-        data = bytes(self._out)
+        data = self._out
         self._out = None  # an idle connection has no use for it
-        return data
+        if type(data) is bytes:
+            return data
+        return b"" if data is None else bytes(data)
 
     def trailing_data(self) -> bytes:
         """Return, and forget, the bytes that were received and not understood yet (N5)."""
-        return self._buffer.take_all()
+        rest = b"" if self._buffer is None else self._buffer.take_all()
+        self._buffer = None
+        return rest
 
     def _too_large(self) -> Invalid:
         self.event_size = 0

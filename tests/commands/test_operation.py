@@ -9,7 +9,7 @@ from ctld.commands.operation import OperationTable
 from ctld.errors import Busy, Cancelled, CommandFailed, DeadlineExceeded, Locked, NotFound, ShuttingDown
 from ctld.ownership import Owner
 from ctld.peer import Peer
-from ctld.wire.messages import Progress
+from ctld.wire.messages import Progress, Reply
 from tests.commands.stage import ALICE
 
 
@@ -61,11 +61,9 @@ def test_a_new_operation_runs():
 )
 async def test_how_it_ends(error, state):
     operation = begin()
-    operation.task = asyncio.current_task()
-    operation.finish(None if error else 7, error)
+    operation.finish(error or Reply(7))
     assert (operation.state, operation.finished) == (state, True)
     assert operation.error is error
-    assert operation.task is None
     if error is None:
         assert await operation.wait() == operation.result == 7
     else:
@@ -83,7 +81,7 @@ async def test_everybody_who_waits_is_told():
     note(operation, "half")  # progress wakes them, and they wait on
     await turns()
     assert not any(waiter.done() for waiter in waiters)
-    operation.finish("result", None)
+    operation.finish(Reply("result"))
     assert await asyncio.gather(*waiters) == ["result"] * 3
 
 
@@ -95,7 +93,7 @@ async def test_a_cancelled_wait_leaves_the_operation_alone():
     await asyncio.wait([waiter])
     assert waiter.cancelled()
     assert (operation.state, operation.interruption) == ("running", None)
-    operation.finish(1, None)
+    operation.finish(Reply(1))
     assert await other == 1
 
 
@@ -111,7 +109,7 @@ async def test_updates_of_the_past_and_to_come():
     note(operation, "three")
     await turns()
     note(operation, "four", "five")
-    operation.finish(None, None)
+    operation.finish(Reply())
     everything = [(1, "one"), (2, "two"), (3, "three"), (4, "four"), (5, "five")]
     assert await asyncio.gather(*watchers) == [everything, everything[1:], everything[2:], []]
     assert await watch(operation, 4) == [(5, "five")]
@@ -121,7 +119,7 @@ async def test_an_operation_without_progress_has_no_updates():
     operation = begin()
     watcher = asyncio.create_task(watch(operation))
     await turns()
-    operation.finish(None, CommandFailed("no"))
+    operation.finish(CommandFailed("no"))
     assert await watcher == []
 
 
@@ -133,7 +131,7 @@ async def test_a_slow_watcher_misses_what_the_ring_has_not_and_nothing_twice():
     note(operation, *"2345678")
     assert [(await anext(updates)).seq for _ in range(3)] == [6, 7, 8]
     note(operation, "9")
-    operation.finish(None, None)
+    operation.finish(Reply())
     assert [update.seq async for update in updates] == [9]
     assert operation.latest.message == "9"
 
@@ -141,7 +139,7 @@ async def test_a_slow_watcher_misses_what_the_ring_has_not_and_nothing_twice():
 async def test_the_ring_is_bounded():
     operation = begin(OperationTable(progress_kept=10))
     note(operation, *map(str, range(1000)))
-    operation.finish(None, None)
+    operation.finish(Reply())
     assert [seq for seq, _ in await watch(operation)] == list(range(991, 1001))
 
 
@@ -154,7 +152,7 @@ async def test_a_watcher_that_falls_behind_while_others_wait():
     assert (await anext(first)).message == "one"
     await turns()
     note(operation, "two")
-    operation.finish(None, None)
+    operation.finish(Reply())
     assert [update.message async for update in first] == ["two"]
     assert [message for _, message in await other] == ["one", "two"]
 
@@ -211,7 +209,7 @@ async def test_what_has_ended_is_not_interrupted():
     operation = begin()
     running = Running(operation)
     await running.started.wait()
-    operation.finish(1, None)
+    operation.finish(Reply(1))
     operation.cancel()
     running.go_on.set()
     await running.task
@@ -333,7 +331,7 @@ async def test_a_shield_without_a_cancel_changes_nothing():
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not operation.cancel_sent
-    operation.finish(None, None)
+    operation.finish(Reply())
 
 
 # Stopping.
@@ -410,8 +408,8 @@ def test_only_what_ran_on_its_own_is_kept():
     attached, detached, running = begin(table), begin(table, detached=True), begin(table)
     assert list(table) == table.running() == [attached, detached, running]
     assert len(table) == 3
-    attached.finish(1, None)
-    detached.finish(2, None)
+    attached.finish(Reply(1))
+    detached.finish(Reply(2))
     assert list(table) == [detached, running]
     assert (table.running(), len(table)) == ([running], 1)
     assert table.find(detached.id).result == 2
@@ -423,7 +421,7 @@ def test_results_are_kept_by_number():
     table = OperationTable(kept=3)
     ended = [begin(table, detached=True) for _ in range(10)]
     for operation in ended:
-        operation.finish(None, None)
+        operation.finish(Reply())
     assert list(table) == ended[-3:]
     with pytest.raises(NotFound):
         table.find(ended[0].id)
@@ -434,10 +432,10 @@ def test_results_are_kept_for_a_time(monkeypatch):
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     table = OperationTable(retention=900)
     early = begin(table, detached=True)
-    early.finish(None, None)
+    early.finish(Reply())
     now += 500
     late, running = begin(table, detached=True), begin(table, detached=True)
-    late.finish(None, None)
+    late.finish(Reply())
     now += 399.5
     assert list(table) == [early, late, running]
     now += 1
@@ -454,8 +452,8 @@ async def test_what_is_no_longer_kept_still_answers_those_who_hold_it():
     one, other = begin(table, detached=True), begin(table, detached=True)
     waiter = asyncio.create_task(one.wait())
     await turns()
-    one.finish(1, None)
-    other.finish(2, None)
+    one.finish(Reply(1))
+    other.finish(Reply(2))
     assert list(table) == [other]
     assert await waiter == 1
 
@@ -463,7 +461,7 @@ async def test_what_is_no_longer_kept_still_answers_those_who_hold_it():
 async def test_the_traces_of_those_who_waited_do_not_pile_up_in_the_error():
     operation = begin()
     error = Locked("no")
-    operation.finish(None, error)
+    operation.finish(error)
 
     def length() -> int:
         trace, count = error.__traceback__, 0
@@ -503,7 +501,7 @@ async def test_an_end_that_cannot_be_noted_is_an_end(caplog):
     operation.on_finished = lambda: 1 / 0
     waiting = asyncio.create_task(operation.wait())
     await turns()
-    operation.finish("ok", None)
+    operation.finish(Reply("ok"))
     assert await waiting == "ok"
     assert "cannot be noted" in caplog.text
     assert operation.on_finished is None

@@ -9,6 +9,7 @@ from ctld.commands.context import Context
 from ctld.commands.registry import CommandRegistry
 from ctld.errors import CommandFailed
 from ctld.peer import Peer
+from ctld.wire.messages import Reply
 from tests.commands.stage import ALICE, BOB, ROOT, Sink, stage
 from tests.commands.test_service import NOBODY, ask
 
@@ -201,7 +202,7 @@ async def test_only_what_a_transport_vouches_for_makes_two_callers_one(owner, ot
     runtime = work.dispatcher.runtime
     operation = runtime.operations.start("secret", owner, "admin")
     operation.detached = True
-    operation.finish("secret", None)
+    operation.finish(Reply("secret"))
     answer = await work.ask(other, "op_wait", {"id": operation.id})
     if same:
         assert answer == "secret"

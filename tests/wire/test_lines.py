@@ -14,7 +14,7 @@ PLAIN = [
     b'{"cmd":"ping","opts":{}}',
     b'{"cmd":"echo", "opts": {"text": "x"}}',
     b'{"cmd":"x","stream":true}',
-    b'{"opts":{"a":[[1],{}]},"cmd":"x","unknown":[]}',
+    b'{"opts":{"a":[[1],{}]},"cmd":"x"}',
     '{"cmd":"x","opts":{"name":"\u00e9"}}'.encode(),
     b'{"cmd":"x","opts":{"path":"C:\\\\x"}}',
 ]
@@ -22,6 +22,7 @@ PLAIN = [
 OTHER = [
     b'{"cmd":"x","id":7}',
     b'{"cmd":"x","deadline":1}',
+    b'{"opts":{"a":[[1],{}]},"cmd":"x","unknown":[]}',
     b'{"cancel":1}',
     b'{"cmd":"x","cancel":1}',
     b'{"cmd":"x","\\u0063ancel":1}',
