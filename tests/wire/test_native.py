@@ -360,6 +360,60 @@ def test_the_rest_of_a_line_that_is_too_long_is_not_handed_out():
     assert codec.next_event() == Request("a")
 
 
+def test_whole_requests_are_returned_as_they_arrive():
+    codec = NativeCodec()
+    assert codec.receive_requests(b'{"cmd":"a"}\n{"cmd":"b","opts":{"n":1}}\n') == [
+        Request("a"),
+        Request("b", msgspec.Raw(b'{"n":1}')),
+    ]
+    assert 10 < codec.event_size < 40
+    assert (codec.pending, codec.next_event()) == (0, NEED_DATA)
+    assert codec.receive_requests(b'{"cmd":"c"}\n') == [Request("c")]
+
+
+def test_what_is_not_whole_or_not_plain_is_taken_as_any_other_data():
+    codec, take = NativeCodec(), Taker()
+    assert codec.receive_requests(b'{"cmd":"a"}\n{"cm') is None
+    assert codec.hand_out(take) == 4
+    assert codec.receive_requests(b'd":"b"}\n') is None  # the rest of something
+    assert codec.hand_out(take) == 0
+    assert take.taken == [Request("a"), Request("b")]
+    assert codec.receive_requests(b'{"cmd":"c","id":1}\n') is None
+    assert codec.hand_out(take) is None
+    assert codec.next_event() == Request("c", id=1)
+    assert codec.next_event() is NEED_DATA
+    assert codec.receive_requests(b'{"cmd":"d"}\n') == [Request("d")]
+
+
+def test_more_than_a_batch_is_taken_as_any_other_data():
+    codec, take = NativeCodec(), Taker()
+    lines = b'{"cmd":"a"}\n' * 2000
+    assert codec.receive_requests(lines) is None
+    while codec.hand_out(take):
+        assert codec.pending
+    assert len(take.taken) == 2000
+
+
+def test_n5_requests_that_are_given_back_come_again_one_by_one():
+    codec, take = NativeCodec(), Taker()
+    data = b'{"cmd":"a"}\n{"cmd":"console"}\n{"cmd":"b"}\n'
+    assert len(codec.receive_requests(data) or []) == 3
+    codec.return_requests(data, 1)
+    assert codec.pending == len(data) - len(b'{"cmd":"a"}\n')
+    assert codec.hand_out(take) is None
+    assert codec.next_event() == Request("console")
+    assert codec.trailing_data() == b'{"cmd":"b"}\n'
+
+
+def test_what_follows_the_end_of_a_line_that_is_too_long_is_not_returned_at_once():
+    codec = NativeCodec(max_line=20)
+    codec.receive_data(b"x" * 21)
+    assert codec.next_event().code == "too-large"
+    assert codec.receive_requests(b'{"cmd":"a"}\n') is None  # the end of that line
+    assert codec.next_event() is NEED_DATA
+    assert codec.receive_requests(b'{"cmd":"b"}\n') == [Request("b")]
+
+
 def test_a_flood_of_blank_lines_is_skipped_at_once(monkeypatch):
     taken = 0
     take_line = ReceiveBuffer.take_line

@@ -57,10 +57,14 @@ def _in_batches(pieces: list[bytes], number: int) -> list[Any]:
 
     with contextlib.suppress(RemoteProtocolError):
         for piece in [*pieces, b""]:
-            if piece:
-                codec.receive_data(piece)
-            else:
+            if not piece:
                 codec.receive_eof()
+            elif rng.random() < 0.3:  # as while a request may take the connection
+                codec.receive_data(piece)
+            elif (requests := codec.receive_requests(piece)) is not None:
+                if (taken := take(requests)) == len(requests):
+                    continue
+                codec.return_requests(piece, taken)
             while True:
                 left = codec.hand_out(take)
                 if left == 0 and piece:
