@@ -178,8 +178,9 @@ def redact_text(text: str, secrets: Iterable[Secret | str]) -> str:
     needles: set[str] = set()
     for secret in secrets:
         value = secret.reveal() if isinstance(secret, Secret) else secret
-        needles |= {value, shlex.quote(value), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    needles -= {"", "''"}
+        if value:  # the empty one, which is quoted as '', stands everywhere
+            needles |= {value, shlex.quote(value)}
+            needles |= {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     if not needles:
         return text
     # Longest first, in one pass: a secret that contains another one leaves no remainder.

@@ -345,6 +345,10 @@ def test_nothing_to_blank():
     assert redact_text("x '' y", []) == redact_text("x '' y", [""]) == "x '' y"
 
 
+def test_two_quotes_are_a_secret_like_any_other():
+    assert redact_text("--password '' here", ["''"]) == f"--password {BLANK} here"
+
+
 def test_the_light_client_can_use_it():
     code = "import sys, ctld.secret; assert not {'msgspec', 'asyncio', 'orjson'} & set(sys.modules), sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
