@@ -264,18 +264,19 @@ async def test_workers_killed_at_random_lose_no_item(folder: Path) -> None:
     async with gathering(folder, workers=2) as (client, pool):
         items = [{"exec": f"echo {number} >> {folder}/ran; echo {number}"} for number in range(60)]
         call = asyncio.ensure_future(_result(client.call("gather_report", report(*items))))
+        ran = folder / "ran"
         for turn in range(6):
-            await eventually(lambda: call.done() or any(crew.workers for crew in pool.snapshot()))
+            before = ran.stat().st_size if ran.exists() else 0
             for crew in pool.snapshot():
                 for worker in crew.workers[turn % 2 :]:
                     os.kill(worker.pid, signal.SIGKILL)
-            await asyncio.sleep(0.02)
+            await eventually(lambda before=before: call.done() or (ran.exists() and ran.stat().st_size > before))
         done = await call
     read = manifest(folder)
     assert sorted(read["items"]) == list(range(60))
     assert sum(done["outcomes"].values()) == 60
-    ran = (folder / "ran").read_text().split()
-    assert len(ran) == len(set(ran))  # none ran twice
+    numbers = ran.read_text().split()
+    assert len(numbers) == len(set(numbers))  # none ran twice
     for number, item in read["items"].items():
         if item["outcome"] == "ok":
             assert (folder / REPORTS / "r" / item["files"][0]["stored"]).read_text() == f"{number}\n"

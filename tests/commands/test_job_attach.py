@@ -1,15 +1,16 @@
 """At the terminal of a job, over a real socket."""
 
-import asyncio
 import errno
 import os
 
 import pytest
 
 from ctld.errors import CommandFailed, NotFound
+from ctld.jobs.console import Console
 from ctld.jobs.state import State
 from tests.commands.job_stage import Stage, lab, stage
 from tests.frames_client import EXIT, RESIZE, STDIN, STDOUT, begin, frame, read_frame, to_the_end
+from tests.native import until
 
 __all__ = ["lab", "stage"]
 
@@ -62,34 +63,54 @@ async def test_a_client_that_leaves_leaves_nothing(stage):
     await begin(client, "job_attach", {"name": "shell"}, io="frames")
     assert len(console.listeners) == 1
     client.close()
-    while console.listeners:
-        await asyncio.sleep(0.001)
+    await until(lambda: not console.listeners)
     assert stage.supervisor.info("shell").processes[0].state is State.ALIVE
 
 
 async def test_a_slow_client_holds_nobody_up(stage):
     await stage.load("yes", "yes", tty=True, autoStart=True)
     await stage.lab.until_state(stage.supervisor, "yes", State.ALIVE)
-    slow = await stage.raw()
-    slow.send({"cmd": "job_attach", "opts": {"name": "yes", "read_only": True}, "session": {"io": "frames"}})
-    quick = await stage.raw()
+    console = stage.supervisor.process("yes").console
+    slow, quick = await stage.raw(), await stage.raw()
+    await begin(slow, "job_attach", {"name": "yes", "read_only": True}, io="frames")
+    slow.stop_reading()
     await begin(quick, "job_attach", {"name": "yes"}, io="frames")
+    assert len(console.listeners) == 2
     received = 0
-    while received < 1_000_000:
+    while len(console.listeners) == 2 or received < 1_000_000:  # until the slow one is let go, and further
         kind, payload = await read_frame(quick)
-        received += len(payload) if kind == STDOUT else 0
+        assert kind == STDOUT
+        received += len(payload)
+    slow.go_on_reading()
+    assert (await to_the_end(slow)).exit["error"] == "busy"
     await stage.call("job_kill", name="yes")
 
 
-async def test_much_typed_at_once_arrives_whole(stage):
-    size = 20_000
-    counting = f"sh -c 'stty raw -echo; echo go; sleep 0.3; head -c {size} | wc -c'"
+@pytest.fixture
+def taken(monkeypatch) -> list[int]:
+    """How many bytes the terminal took of what was typed, each time."""
+    numbers: list[int] = []
+
+    def write(console: Console, data: bytes) -> int:
+        numbers.append(typed(console, data))
+        return numbers[-1]
+
+    typed = Console.write
+    monkeypatch.setattr(Console, "write", write)
+    return numbers
+
+
+async def test_much_typed_at_once_arrives_whole(stage, taken):
+    size, full = 20_000, stage.lab.work / "full"
+    counting = f"sh -c 'stty raw -echo; echo go; until [ -e {full} ]; do sleep 0.01; done; head -c {size} | wc -c'"
     await stage.load("cat", counting, tty=True, autoStart=True, stdout="out")
     await stage.lab.until_state(stage.supervisor, "cat", State.ALIVE)
     client = await stage.raw()
     await begin(client, "job_attach", {"name": "cat"}, io="frames")
     await read_until(client, b"go")  # from now on no byte means anything to the terminal
     client.write(frame(STDIN, os.urandom(size // 2)) + frame(STDIN, bytes(size // 2)))
+    await until(lambda: 0 in taken)
+    full.touch()
     seen = b""
     while True:
         kind, payload = await read_frame(client)
@@ -99,14 +120,14 @@ async def test_much_typed_at_once_arrives_whole(stage):
     assert str(size).encode() in seen
 
 
-async def test_what_waits_to_be_typed_ends_with_the_process(stage):
+async def test_what_waits_to_be_typed_ends_with_the_process(stage, taken):
     await stage.load("deaf", "sh -c 'stty raw -echo; echo go; sleep 60'", tty=True, autoStart=True, stdout="out")
     await stage.lab.until_state(stage.supervisor, "deaf", State.ALIVE)
     client = await stage.raw()
     await begin(client, "job_attach", {"name": "deaf"}, io="frames")
     await read_until(client, b"go")
     client.write(frame(STDIN, bytes(60_000)) * 10)
-    await asyncio.sleep(0.1)  # for it to be tried again at least once; nothing depends on it
+    await until(lambda: taken[-2:] == [0, 0])  # nothing more goes in, and was tried again
     await stage.call("job_kill", name="deaf")
     assert (await to_the_end(client)).status == 0
 
