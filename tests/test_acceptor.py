@@ -29,6 +29,8 @@ class Door:
         sock.setblocking(False)
         self.endpoint = Endpoint(Listen(address=self.path), sock, Address("unix", path=self.path), "unix")
         self.accepted, self.refused, self.reports, self.clients = [], [], [], []
+        self.reported_at = []
+        self.on_shortage = None  # called at once, before it is tried again
         self.acceptor = None
 
     def open(self, endpoint=None, on_accept=None):
@@ -36,9 +38,15 @@ class Door:
             asyncio.get_running_loop(),
             endpoint or self.endpoint,
             on_accept or self.accepted.append,
-            self.reports.append,
+            self.report,
             refuse=self.refuse,
         )
+
+    def report(self, exhausted):
+        self.reports.append(exhausted)
+        self.reported_at.append(asyncio.get_running_loop().time())
+        if exhausted and self.on_shortage is not None:
+            self.on_shortage()
 
     def refuse(self, sock):
         self.refused.append(sock.getblocking())
@@ -223,17 +231,17 @@ class TestErrors:
     @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
     async def test_a_shortage_is_told_and_ends_by_itself(self, door, code):
         sock, endpoint = failing(door, code)
+        seen = []
+        door.on_shortage = lambda: seen.append((door.acceptor.exhausted, list(door.refused), sock.calls))
         door.open(endpoint)
         door.connect(2)
-        await until(lambda: door.reports)
-        assert door.reports == [True]
-        assert door.acceptor.exhausted
-        assert door.refused == [False], "one is told why, on a non-blocking socket"
-        await some_turns()
-        assert sock.calls == 2, "no busy loop"
         await until(lambda: len(door.accepted) == 1)
-        assert door.reports == [True, False]
+        await until(lambda: door.reports == [True, False])
+        assert seen == [(True, [False], 2)], "one is told why, on a non-blocking socket"
         assert not door.acceptor.exhausted
+        told, ended = door.reported_at
+        assert ended - told > acceptor._RETRY - 0.01, "no busy loop"
+        assert sock.calls == 4, "one accepted, and nobody behind him"
 
     async def test_a_free_descriptor_ends_it_at_once(self, door, monkeypatch):
         monkeypatch.setattr(acceptor, "_RETRY", 3600)
@@ -281,11 +289,11 @@ class TestErrors:
         monkeypatch.setattr(acceptor, "_RETRY", 0.01)
         _, endpoint = failing(door, errno.EMFILE)
         door.open(endpoint)
+        door.on_shortage = door.acceptor.pause
         door.connect(2)
-        await until(lambda: door.acceptor.exhausted)
-        door.acceptor.pause()
+        await until(lambda: door.reports)
         door.acceptor.descriptor_freed()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)  # a timer that is later: the other one would have gone off
         assert door.accepted == []
         door.acceptor.resume()
         assert len(door.accepted) == 1
@@ -297,7 +305,8 @@ class TestErrors:
         door.open(endpoint)
         door.connect(1)
         await until(lambda: not sock.errors)
-        await until(lambda: door.reports == [True, False])
+        await until(lambda: not door.acceptor.exhausted)
+        assert door.reports == [True, False]
 
     async def test_as_long_as_it_lasts_one_is_turned_away_at_each_attempt(self, door, monkeypatch):
         monkeypatch.setattr(acceptor, "_RETRY", 0.01)
@@ -328,10 +337,10 @@ class TestErrors:
         monkeypatch.setattr(acceptor, "_RETRY", 0.01)
         _, endpoint = failing(door, errno.EMFILE)
         door.open(endpoint)
+        door.on_shortage = door.acceptor.stop
         door.connect(2)
-        await until(lambda: door.acceptor.exhausted)
-        door.acceptor.stop()
-        await asyncio.sleep(0.05)
+        await until(lambda: door.reports)
+        await asyncio.sleep(0.02)  # a timer that is later: the other one would have gone off
         assert door.accepted == []
 
     def test_no_reserve_is_opened_where_there_are_no_descriptors(self, monkeypatch):

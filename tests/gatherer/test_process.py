@@ -39,7 +39,8 @@ def children(pid: int) -> list[int]:
 async def begun(worker: WorkerProcess, line: bytes = b"sleep 100") -> tuple[asyncio.Task[Answer[Executed]], int]:
     """Have a command run; return the task that waits for it, and the command's process."""
     task = asyncio.create_task(worker.ask(exec_request(line)))
-    await eventually(lambda: bool(children(worker.pid)))
+    # Between fork and exec there is a moment in which it has no session of its own yet.
+    await eventually(lambda: [os.getsid(child) for child in children(worker.pid)] == children(worker.pid) != [])
     return task, children(worker.pid)[0]
 
 
