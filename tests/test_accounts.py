@@ -6,14 +6,7 @@ import pytest
 
 from ctld import accounts
 from ctld.accounts import FRESH, Accounts
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture

@@ -7,16 +7,10 @@ import pytest
 import ctld
 from ctld.commands.denials import BURST, MAX_CALLERS, SECONDS_PER_DENIAL, DenialBudget
 from ctld.peer import Peer
+from tests.clock import Clock
 from tests.native import serving
 
 MALLORY = Peer(name="mallory", uid=4711, transport="unix")
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -29,27 +29,18 @@ from ctld.errors import (
     ShuttingDown,
     UnknownCommand,
 )
+from tests.clock import Clock
 from tests.native import serving
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100_000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(100_000.0)
 
 
 @pytest.fixture
 def uptime():
-    clock = Clock()
-    clock.now = 50.0
-    return clock
+    return Clock(50.0)
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """`ctlctl guest send` against a scripted monitor (guest agent A10, A12 row 11)."""
 
 import io
-import socket
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
 
 import ctlctl
 from ctlctl.guest import complete
+from tests.one_answer import OneAnswer
 
 LOST = '{"Status":103,"StatusMessage":"Connection error"}\n'
 
@@ -21,35 +20,9 @@ def folder():
         yield Path(folder)
 
 
-class Scripted:
-    """Answers one request."""
-
-    def __init__(self, path, answer):
-        self.received = b""
-        self._answer = answer
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        self._socket.listen()
-        self._thread = threading.Thread(target=self._serve)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self._thread.join()
-        self._socket.close()
-
-    def _serve(self):
-        client, _ = self._socket.accept()
-        with client:
-            self.received = client.recv(65536)
-            client.sendall(self._answer)
-
-
 def test_the_bytes_of_the_request_are_unchanged_and_the_answer_is_printed(folder, capsys):
     request = ' {"Command":"VmEvent", "Event":"startup"}\t'
-    with Scripted(folder / "s", "[é not json".encode()) as monitor:
+    with OneAnswer(folder / "s", "[é not json".encode()) as monitor:
         assert ctlctl.main(["guest", "send", "--socket", str(folder / "s"), request]) == 0
     assert monitor.received == request.encode()
     assert capsys.readouterr().out == "[é not json\n"
@@ -57,14 +30,14 @@ def test_the_bytes_of_the_request_are_unchanged_and_the_answer_is_printed(folder
 
 @pytest.mark.parametrize(("words", "name"), [([], "guestagent"), (["--listener=coreplugin"], "coreplugin")])
 def test_known_listeners_in_a_directory(folder, capsys, words, name):
-    with Scripted(folder / name, b"{}"):
+    with OneAnswer(folder / name, b"{}"):
         assert ctlctl.main(["guest", "send", *words, "--dir", str(folder), "{}"]) == 0
     assert capsys.readouterr().out == "{}\n"
 
 
 def test_the_request_from_the_standard_input(folder, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"Command":"x"}\n')))
-    with Scripted(folder / "s", b"ok") as monitor:
+    with OneAnswer(folder / "s", b"ok") as monitor:
         assert ctlctl.main(["guest", "send", "--socket", str(folder / "s"), "--timeout", "5", "-"]) == 0
     assert monitor.received == b'{"Command":"x"}\n'
 
@@ -102,19 +75,19 @@ def test_what_is_not_sent(capfd, words, message):
 
 
 def test_options_may_follow_the_request(folder, capsys):
-    with Scripted(folder / "s", b"ok") as monitor:
+    with OneAnswer(folder / "s", b"ok") as monitor:
         assert ctlctl.main(["guest", "send", "{}", f"--socket={folder}/s", "--timeout", "5"]) == 0
     assert monitor.received == b"{}"
 
 
 def test_two_dashes_end_the_options(folder, capsys):
-    with Scripted(folder / "s", b"ok"):
+    with OneAnswer(folder / "s", b"ok"):
         assert ctlctl.main(["guest", "send", f"--socket={folder}/s", "--", "{}"]) == 0
 
 
 def test_on_a_terminal_nothing_in_an_answer_moves_the_cursor(folder, capsys, monkeypatch):
     monkeypatch.setattr("ctlctl.guest.is_terminal", lambda number: True)
-    with Scripted(folder / "s", b"\x1b[2J"):
+    with OneAnswer(folder / "s", b"\x1b[2J"):
         assert ctlctl.main(["guest", "send", "--socket", str(folder / "s"), "{}"]) == 0
     assert capsys.readouterr().out == "\\u001b[2J\n"
 

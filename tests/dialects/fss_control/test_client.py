@@ -11,6 +11,7 @@ from ctld.dialects.fss_control.client import BadOrder, ask, is_good, read_settin
 from ctld.dialects.fss_control.packet import encode_packet
 from ctld.dialects.fss_control.responses import Response, encode_response
 from ctld.errors import ConfigError, ConnectFailed, ConnectionLost, RemoteProtocolError
+from tests.one_answer import OneAnswer
 
 ANSWER = Response("controller", "F_done", "start", b"content")
 WIRE = encode_packet(encode_response(ANSWER))
@@ -22,35 +23,10 @@ def path():
         yield str(Path(folder, "c"))
 
 
-class Scripted:
-    def __init__(self, path, pieces):
-        self.received = b""
-        self._pieces = pieces
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(path)
-        self._socket.listen()
-        self._thread = threading.Thread(target=self._serve)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self._thread.join()
-        self._socket.close()
-
-    def _serve(self):
-        client, _ = self._socket.accept()
-        with client:
-            self.received = client.recv(65536)
-            for piece in self._pieces:
-                client.sendall(piece)
-
-
 @pytest.mark.parametrize("pieces", [[WIRE], [WIRE[i : i + 1] for i in range(len(WIRE))], [WIRE + b"more"]])
 @pytest.mark.parametrize("timeout", [None, 10.0])
 def test_an_answer_however_it_comes(path, pieces, timeout):
-    with Scripted(path, pieces) as server:
+    with OneAnswer(path, *pieces) as server:
         assert ask(path, ["start", "a", "b"], timeout=timeout) == ANSWER
     assert server.received.endswith(b"action start a b\nlength 0\npayload:\n")
 
@@ -67,7 +43,7 @@ def test_an_answer_however_it_comes(path, pieces, timeout):
     ],
 )
 def test_answers_that_are_none(path, pieces, error):
-    with Scripted(path, pieces), pytest.raises(error):
+    with OneAnswer(path, *pieces), pytest.raises(error):
         ask(path, ["start", "a", "b"])
 
 

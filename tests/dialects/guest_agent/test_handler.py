@@ -1,12 +1,9 @@
 """The daemon as a guest agent, on a real socket: the vectors, and what of A14 concerns it."""
 
 import asyncio
-import base64
 import json
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,9 +18,8 @@ from ctld.dialects.guest_agent.handler import GUEST_AGENT, GuestAgentHandler, Gu
 from ctld.errors import ListenFailed
 from ctld.limits import Limits
 from ctld.settings import DaemonSettings, Settings
+from tests.dialects.guest_agent.vectors import VECTORS, converse, deadline_of
 from tests.native import serving, until
-
-VECTORS = json.loads((Path(__file__).parents[2] / "vectors/guestagent_server.json").read_text())["cases"]
 
 # A command of the daemon is given options, not the bytes that they came in.
 OURS = [case for case in VECTORS if '"echo"' not in case["request"]]
@@ -248,20 +244,9 @@ async def test_a_half_close_before_the_end(agent, peer):
 
 @pytest.mark.parametrize("case", OURS, ids=lambda case: case["name"])
 async def test_a13_vectors(case, agent, peer):
-    request = base64.b64decode(case["request_b64"])
-    waits = case["waited_for_deadline"]
-    await agent.open_with(recorded_commands(), timeout=0.15 if waits else 10.0)
+    await agent.open_with(recorded_commands(), timeout=deadline_of(case))
     async with peer() as one:
-        began = time.monotonic()
-        size = max(1, -(-len(request) // max(case["chunks"], 1)))
-        for at in range(0, len(request), size):
-            await one.send(request[at : at + size])
-            if case["chunks"] > 1:
-                await asyncio.sleep(0)
-        if case["half_close"]:
-            one.half_close()
-        assert await one.read() == base64.b64decode(case["response_b64"])
-        assert (time.monotonic() - began >= 0.14) == waits
+        await converse(case, one)
 
 
 async def test_a13_names_in_other_cases_and_the_last_one_counts(agent, peer):

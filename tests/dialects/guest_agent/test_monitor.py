@@ -1,14 +1,11 @@
 """The monitor: every vector, every case of A12 to A14, on real sockets."""
 
 import asyncio
-import base64
 import contextlib
 import json
 import logging
 import os
 import socket
-import time
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +13,8 @@ from ctld.dialects.guest_agent import Monitor, asend_command
 from ctld.dialects.guest_agent.getoption import answer_get_option
 from ctld.dialects.guest_agent.requests import field
 from ctld.errors import AddressInUse, ListenFailed
+from tests.dialects.guest_agent.vectors import VECTORS, converse, deadline_of
 
-VECTORS = json.loads((Path(__file__).parents[2] / "vectors/guestagent_server.json").read_text())["cases"]
 OK = b'{"Status":0,"StatusMessage":"OK"}'
 UNKNOWN = b'{"Status":101,"StatusMessage":"Could not find a handler for the requested command"}'
 LOST = b'{"Status":103,"StatusMessage":"Connection error"}'
@@ -66,20 +63,9 @@ def register_all(monitor):
 
 @pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["name"])
 async def test_a13_vectors(case, monitoring, peer):
-    request = base64.b64decode(case["request_b64"])
-    async with monitoring(timeout=0.15 if case["waited_for_deadline"] else 10.0) as monitor, peer() as one:
+    async with monitoring(timeout=deadline_of(case)) as monitor, peer() as one:
         register_all(monitor)
-        began = time.monotonic()
-        size = max(1, -(-len(request) // max(case["chunks"], 1)))
-        for at in range(0, len(request), size):
-            await one.send(request[at : at + size])
-            if case["chunks"] > 1:
-                await asyncio.sleep(0)
-        if case["half_close"]:
-            one.half_close()
-        assert await one.read() == base64.b64decode(case["response_b64"])
-        waited = time.monotonic() - began
-        assert (waited >= 0.14) == case["waited_for_deadline"]
+        await converse(case, one)
 
 
 async def test_a12_6_extra_keys_reach_the_handler_whole(monitoring, path):
