@@ -181,7 +181,7 @@ def test_what_an_earlier_daemon_meant_is_gone_on_with(job, stopping, again, desi
 
 
 # Its last words are what its cgroup's switch says when it hears the signal.
-LAST_WORDS = "trap 'cat {switch} > words; exit 7' TERM; echo ready > ready; while :; do sleep 0.02; done"
+LAST_WORDS = "trap 'cat {switch} > words; exit 7' TERM; sleep 60 & echo ready > ready; wait"
 
 
 class Frozen:
@@ -191,7 +191,7 @@ class Frozen:
         self.lab, self.folder = lab, folder
         self.freezer = lab.freezer = freezer
         self.switch = folder / "cgroup.freeze"
-        self.words = lab.work / "words"
+        self.words, self.ready = lab.work / "words", lab.work / "ready"
         self.supervisor = None
 
     async def run(self, enter="", **keys):
@@ -200,7 +200,7 @@ class Frozen:
         self.supervisor = await self.lab.supervise()
         self.supervisor.start_job("web")
         await self.supervisor.wait_for("web", "running")
-        await until((self.lab.work / "ready").exists)
+        await until(self.ready.exists)
 
     @property
     def pid(self):
@@ -255,10 +255,11 @@ async def test_f6_a_frozen_job_is_thawed_to_start_anew(frozen):
     await frozen.run()
     first = frozen.pid
     frozen.freeze()
+    frozen.ready.unlink()
     frozen.supervisor.restart_job("web")
-    await frozen.lab.until(frozen.supervisor, lambda: frozen.pid not in (None, first))
+    await until(frozen.ready.exists)
+    assert frozen.pid not in (None, first)
     assert frozen.words.read_text().strip() == "0"
-    await frozen.supervisor.wait_for("web", "running")
 
 
 async def test_f6_a_frozen_job_hears_that_the_daemon_ends(frozen):
