@@ -174,7 +174,9 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         """Send progress; returns what to wait for while the client reads too slowly."""
         if self.hijack is not None and self.hijack.way is not Way.FDS:
             return None  # the bytes are no messages any more; who watches the operation sees it
-        return self._send(update)
+        connection = self.conversation.connection
+        connection.send(update, self.request.id)
+        return connection.drained() if connection.congested else None
 
     def send_item(self, item: Item) -> Awaitable[None] | None:
         """Send an item; returns what to wait for while the client reads too slowly."""

@@ -203,17 +203,13 @@ class Context(SessionMethods, msgspec.Struct, Generic[A_co], eq=False, weakref=T
             unit: Of what: `bytes`, `items`, or a word of your own.
             data: Anything for programs.
         """
-        operation = self.operation
-        operation.seq += 1
-        update = Progress(message, current, total, unit, data, operation.seq)
-        operation.note(update)
+        update = self.operation.note(message, current, total, unit, data)
         if self._wants_progress:
             drained = self._sink.send_progress(update)
             if drained is not None:
                 await drained
-        self._until_yield -= 1
-        if not self._until_yield:
-            await self._give_others_a_turn()
+        if not update.seq % _CALLS_PER_TURN:
+            await asyncio.sleep(0)
 
     async def send_interim(self, response: object) -> None:
         """Send an answer that is not the last one: the ancestor's way to subscribe (N6).
@@ -232,11 +228,8 @@ class Context(SessionMethods, msgspec.Struct, Generic[A_co], eq=False, weakref=T
             await drained
         self._until_yield -= 1
         if not self._until_yield:
-            await self._give_others_a_turn()
-
-    async def _give_others_a_turn(self) -> None:
-        self._until_yield = _CALLS_PER_TURN
-        await asyncio.sleep(0)
+            self._until_yield = _CALLS_PER_TURN
+            await asyncio.sleep(0)
 
     @overload
     async def call(

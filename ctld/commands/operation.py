@@ -35,6 +35,16 @@ State = Literal["running", "done", "failed", "cancelled"]
 _CANCELLED_CODES: Final = frozenset({"cancelled", "deadline", "shutting-down"})
 
 
+class _News:
+    """What an operation has said so far."""
+
+    __slots__ = ("kept", "seq")
+
+    def __init__(self, most: int) -> None:
+        self.kept: deque[Progress] = deque(maxlen=most)
+        self.seq = 0
+
+
 # A Struct, because one is made for every request: an `__init__` in Python would take three times as long.
 class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
     """One run of a command, as seen from outside of it.
@@ -49,7 +59,6 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
         detached: Whether it runs on its own, so that its result is kept for those who ask.
         on_disconnect: What a vanished client means for it.
         task: The task that runs it, or that its client's other requests share.
-        seq: The number of its latest progress message.
         manipulation_lock: What the request says about locks that others hold.
         on_stop: Called when the command should end soon.
         on_finished: Called when it has ended, after its state is set.
@@ -72,8 +81,7 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
     interruption: CommandFailed | None = None
     _ending: Reply | CommandFailed | None = None
     on_finished: Callable[[], None] | None = None
-    seq: int = 0
-    _updates: deque[Progress] | None = None
+    _news: _News | None = None  # made when it first says something
     _changed: asyncio.Event | None = None
     _shields: int = 0
     on_stop: Callable[[], None] | None = None
@@ -101,7 +109,12 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
     @property
     def latest(self) -> Progress:
         """Its latest progress message; an empty one before the first."""
-        return self._updates[-1] if self._updates else Progress()
+        return self._news.kept[-1] if self._news is not None else Progress()
+
+    @property
+    def seq(self) -> int:
+        """The number of its latest progress message."""
+        return 0 if self._news is None else self._news.seq
 
     @property
     def holder(self) -> str:
@@ -171,13 +184,17 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
             if self.interruption is not None and not self._shields:
                 self._cancel_task()
 
-    def note(self, update: Progress) -> None:
-        """Keep a progress message for those who watch."""
-        if self._updates is None:
-            self._updates = deque(maxlen=self._table.progress_kept)
-        self._updates.append(update)
+    def note(self, message: Any, current: float | None, total: float | None, unit: str, data: Any) -> Progress:
+        """Make its next progress message, and keep it for those who watch; see `Progress`."""
+        news = self._news
+        if news is None:
+            self._news = news = _News(self._table.progress_kept)
+        news.seq += 1
+        update = Progress(message, current, total, unit, data, news.seq)
+        news.kept.append(update)
         if self._changed is not None:
             self._changed.set()
+        return update
 
     def finish(self, ending: Reply | CommandFailed) -> None:
         """Note how it ended, and tell everybody who waits."""
@@ -223,10 +240,11 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
             Deadlock: It waits, by whatever detour, for the command that asks.
         """
         while True:
-            for update in [update for update in self._updates or () if update.seq > since]:
+            kept = () if self._news is None else self._news.kept
+            for update in [update for update in kept if update.seq > since]:
                 since = update.seq
                 yield update
-            if self.latest.seq > since:
+            if self.seq > since:
                 continue  # they came while the consumer was busy
             if self.finished:
                 return

@@ -21,8 +21,7 @@ def begin(table=None, cli="", detached=False):
 
 def note(operation, *messages):
     for message in messages:
-        operation.seq += 1
-        operation.note(Progress(message, seq=operation.seq))
+        operation.note(message, None, None, "", None)
 
 
 async def turns(count=5):
