@@ -2,43 +2,32 @@
 
 Handlers, dialects, nested calls, launched commands, timers and signals all come through
 here, so nobody can forget the policy.  A run ends in exactly one `Reply` or `Failure`.
-
-Cancelling deserves care.  An interruption of the operation cancels the task that runs it;
-that task may be the connection's long-lived one, which must survive.  So a cancellation is
-ours exactly if the operation was interrupted, and then it is taken back with `uncancel()`
-after it has been delivered; any other one goes on to whoever cancelled the task.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
 from contextvars import copy_context
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from ctld.commands.context import NO_SINK, Authorize, Context, Sink
+from ctld.commands.execution import Arguments, Execution
 from ctld.commands.journal import Journal
 from ctld.commands.operation import Operation
 from ctld.commands.options import Decoded
-from ctld.commands.outcome import failure_of, internal_error, only_failure
+from ctld.commands.outcome import failure_of, internal_error
 from ctld.commands.permission import denial, require_role
 from ctld.commands.registry import Command
 from ctld.commands.runtime import Runtime
-from ctld.commands.settling import settle
-from ctld.commands.streaming import collect, send_items
 from ctld.errors import (
     BadRequest,
-    Cancelled,
     CommandFailed,
-    DeadlineExceeded,
     Denied,
     ShuttingDown,
     UnknownCommand,
 )
-from ctld.locks import current_locks
-from ctld.ownership import current_owner
 from ctld.peer import Peer
 from ctld.policy import ROLES, at_least
 from ctld.sessions.current import current_sessions
@@ -50,15 +39,6 @@ logger = logging.getLogger("ctld.commands")
 
 # What a peer calls a command is repeated to it, and logged; a name is no place for a novel.
 _MAX_NAME_SHOWN: Final = 200
-
-# Of a command that ended with its task, or let somebody else's cancellation through.
-_CANCELLED: Final = Cancelled("the command was cancelled")
-
-
-class _Arguments(Protocol):
-    """The options of one run, ready to call the command's function with."""
-
-    def call(self, function: Callable[..., Any], context: object) -> Any: ...
 
 
 class _Bound(msgspec.Struct, frozen=True):
@@ -80,7 +60,7 @@ class _Route(msgspec.Struct, frozen=True):
         nothing: Its options where nothing came; None: that has to be looked at each time.
         followed: Whether events or the history have it.
         endless: Whether its stream never ends by itself.
-        wrapped: Whether there is more to it than to call its function, and to wait.
+        wrapped: Whether it has hooks, or yields its result: it takes more than to call its function, and to wait.
     """
 
     command: Command
@@ -105,8 +85,7 @@ class Dispatcher:
         self.session_names = frozenset(name for name, command in commands.items() if command.session)
         self._by_function = {command.function: command for command in commands.values()}
         self._journal = Journal(runtime)
-        self._locks = runtime.locks
-        self._locks_in_use = runtime.locks.in_use
+        self._execution = Execution(runtime)
         routes = {command: self._route(command) for command in commands.values()}
         # A role and a name lead to the command in one look; who finds none there is told why.
         self._open_to = {
@@ -144,10 +123,16 @@ class Dispatcher:
             if refusal is not None:
                 return refusal
         request = Request(name, options, stream=stream, detach=detach)
-        return await self.start(peer, request, sink, sink.task or asyncio.current_task(), deadline)
+        return await self.start(peer, request, sink, sink.task or asyncio.current_task(), deadline, surround=True)
 
     def start(
-        self, peer: Peer, request: Request, sink: Sink, task: asyncio.Task[Any] | None, deadline: float | None = None
+        self,
+        peer: Peer,
+        request: Request,
+        sink: Sink,
+        task: asyncio.Task[Any] | None,
+        deadline: float | None = None,
+        surround: bool = False,
     ) -> Coroutine[Any, Any, Reply | Failure]:
         """Begin to run a command at once, and return what goes on with it: `run()`, where the handler is not asked.
 
@@ -157,6 +142,7 @@ class Dispatcher:
             sink: Where progress and items go.
             task: The task that will await it.
             deadline: As for `run()`.
+            surround: Whether it has a deadline, or runs elsewhere than in a conversation of this server.
         """
         name, options = request.cmd, request.options
         runtime = self.runtime
@@ -190,7 +176,7 @@ class Dispatcher:
             return _answered(self._refused(exc, peer, name, options, sink))
         except Exception as exc:  # noqa: BLE001 - one of the boundaries: the types of options may have any defect
             return _answered(self._broken(exc, name, operation))
-        return self._execute(context, decoded, route.wrapped, request.stream)
+        return self._execution.run(context, operation, task, decoded, surround or route.wrapped, request.stream)
 
     def find(self, name: str) -> Command:
         """Return the command of that name.
@@ -220,7 +206,7 @@ class Dispatcher:
             context.deadline,
             context._wants_progress,  # noqa: SLF001 - see above
         )
-        return await self._invoke(nested, arguments, stream=False)
+        return await self._execution.invoke(nested, arguments, stream=False)
 
     def launch(
         self,
@@ -299,7 +285,7 @@ class Dispatcher:
 
     def _bind(
         self, target: str | Callable[..., Any], args: tuple[Any, ...], opts: dict[str, Any]
-    ) -> tuple[Command, _Arguments]:
+    ) -> tuple[Command, Arguments]:
         """Return the command that a function or a name stands for, and its arguments.
 
         Names are followed by options as they come from a wire, functions by Python values.
@@ -312,9 +298,7 @@ class Dispatcher:
             raise UnknownCommand(f"{getattr(target, '__name__', target)!r} is no command of this socket")
         return known, _Bound(args, opts)
 
-    def _start(
-        self, operation: Operation[Any], command: Command, arguments: _Arguments, deadline: float | None
-    ) -> None:
+    def _start(self, operation: Operation[Any], command: Command, arguments: Arguments, deadline: float | None) -> None:
         """Run a command in a task of its own."""
         operation.detached = True
         context: Context[Any] = Context(
@@ -323,73 +307,12 @@ class Dispatcher:
         surroundings = copy_context()
         surroundings.run(current_sessions.set, self.runtime.sessions)
         operation.task = asyncio.get_running_loop().create_task(
-            self._execute(context, arguments, bool(command.hooks) or command.streams, stream=False),
+            self._execution.run_alone(context, arguments),
             name=f"operation {operation.id} {command.name}",
             context=surroundings,
         )
         # A task that is cancelled before its first step does not even run its `finally`.
         operation.task.add_done_callback(operation.abandon)
-
-    async def _execute(
-        self, context: Context[Any], arguments: _Arguments, wrapped: bool, stream: bool
-    ) -> Reply | Failure:
-        """Run a command to its end, whatever that is, and note it in the operation."""
-        operation = context.operation
-        command = context.command
-        task = operation.task
-        timer = None
-        if context.deadline is not None:
-            late = DeadlineExceeded(f"{operation.command} took too long")
-            timer = asyncio.get_running_loop().call_at(context.deadline, operation.interrupt, late)
-        token = current_owner.set(operation)
-        locks = self._locks
-        locks_token = None if current_locks.get() is locks else current_locks.set(locks)
-        ending: Reply | CommandFailed = _CANCELLED
-        try:
-            if wrapped:
-                ending = Reply(await self._invoke(context, arguments, stream))
-            else:
-                ending = Reply(await arguments.call(command.function, context))
-        except CommandFailed as exc:
-            ending = exc.with_traceback(None)  # that leads to this frame: a circle would have to wait for the collector
-        except asyncio.CancelledError:
-            # Without an interruption the command awaited something that was cancelled, and let that through.
-            ending = operation.interruption or Cancelled(f"{operation.command} was cancelled")
-            if operation.interruption is None and task is not None and task.cancelling():
-                raise  # somebody wants the whole task to end, not just this command
-        except (KeyboardInterrupt, GeneratorExit):
-            raise  # not the command's: somebody ends the whole program, or the loop is gone
-        except BaseException as exc:  # noqa: BLE001 - the boundary: even of what calls exit(), the caller gets an answer
-            ending = only_failure(exc) or internal_error(
-                logger, f"command {operation.command!r} of {operation.peer}", exc
-            )
-            ending.__traceback__ = exc.__traceback__ = None  # as above; the log has it
-        finally:
-            current_owner.reset(token)
-            if locks_token is not None:
-                current_locks.reset(locks_token)
-            if timer is not None:
-                timer.cancel()
-            operation.finish(ending)
-            if self._locks_in_use and (left := locks.held_by(operation)):
-                # Not taken away: what still holds them may be at work with them.
-                logger.warning("! %s has ended and holds locks: %s", operation.command, [key[1:] for key in left])
-        if task is not None and (operation.cancel_sent or task.cancelling()):
-            await settle(task, interrupted=operation.cancel_sent)
-        return ending if isinstance(ending, Reply) else failure_of(ending)
-
-    async def _invoke(self, context: Context[Any], arguments: _Arguments, stream: bool) -> Any:
-        """Run a command's function inside of its hooks."""
-        async with AsyncExitStack() as stack:
-            for hook in context.command.hooks:
-                await stack.enter_async_context(hook(context))
-            called = arguments.call(context.command.function, context)
-            if not context.command.streams:
-                return await called
-            if stream:
-                return await send_items(called, context._sink.send_item)  # noqa: SLF001 - this is the dispatcher's half of a context
-            return await collect(called, self.runtime.limits.max_line)
-        return None  # a hook has swallowed the error of its command
 
 
 async def _answered(outcome: Reply | Failure) -> Reply | Failure:
