@@ -13,7 +13,7 @@ from ctlctl import exits
 from ctlctl.arguments import help_text, parse_arguments
 from ctlctl.caller import Caller
 from ctlctl.output import OutputGone, complain, error_line, write_line
-from ctld.errors import CtldError
+from ctld.errors import ConnectFailed, CtldError
 
 TYPE_CHECKING = False  # typing costs milliseconds at start-up
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def guarded(caller: Caller, words: Sequence[str]) -> int:
     except CtldError as error:
         from ctlctl.hints import explained
 
-        complain(caller.prog, explained(caller, words, error))
+        complain(caller.prog, explained(caller, words, error, LOCAL))
         return exits.status_of(error)
     except KeyboardInterrupt:
         return exits.CANCELLED
@@ -125,6 +125,15 @@ def run_words(caller: Caller, words: Sequence[str]) -> int:
         return caller.run(words) if key is None else _run_local(key, caller, words)
     except exits.HelpWanted as wish:
         return _run_local("help", caller, ["help", *wish.words])
+    except ConnectFailed:
+        from ctlctl.hints import usage_of_group
+
+        usage = "" if caller.arguments.literal else usage_of_group(caller.prog, words[:1], LOCAL)
+        if usage and list(words[1:]) == ["--help"]:
+            return _run_local("help", caller, ["help", words[0]])
+        if not usage or words[1:]:
+            raise
+        raise exits.UsageError(usage) from None
 
 
 def _find_local(words: Sequence[str]) -> str | None:

@@ -10,8 +10,8 @@ from ctlctl import exits
 from ctlctl.exits import HelpWanted, UsageError
 from ctlctl.output import complain, error_line, neutral, write_line
 from ctld.dialects.fss_control.client import (
-    ACTIONS,
     INIT_ACTIONS,
+    RULE_ACTIONS,
     BadOrder,
     ask,
     is_good,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ctlctl.caller import Caller
 
-__all__ = ["complete", "run"]
+__all__ = ["complete", "explain", "run"]
 
 _VALUED = {
     "-s": "settings",
@@ -52,6 +52,9 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     except BadOrder as error:
         complain(caller.prog, neutral(f"control: {error}"))
         return exits.FAILED
+    except UsageError as error:
+        complain(caller.prog, f"{error_line(error)} (see '{caller.prog} control --help')")
+        return exits.FAILED
     except CtldError as error:
         hint = "" if not isinstance(error, ConnectFailed) or options else " (-k says where the controller listens)"
         complain(caller.prog, f"{error_line(error)}{hint}")
@@ -74,13 +77,22 @@ def complete(words: Sequence[str]) -> list[tuple[str, str]]:
                 return []  # a file, a socket, or its name
             rest.pop(0)
     if not rest:
-        return [(word, "") for word in (*ACTIONS, *_VALUED, "--return") if len(word) > 2]
+        options = [(word, "") for word in (*_VALUED, "--return") if len(word) > 2]
+        return [*sorted({**INIT_ACTIONS, **RULE_ACTIONS}.items()), *options]
     conditions = 1 if rest[0] in INIT_ACTIONS else 3
     if len(rest) == conditions:
         return [("now", "at once"), ("at", "HH:MM, HH:MM:SS or as ISO 8601 says"), ("in", "a number and its unit")]
     if len(rest) > conditions and rest[conditions] == "in" and (len(rest) - conditions) % 2 == 0:
         return [(unit, "") for unit in ("seconds", "minutes", "hours", "days", "weeks")]
     return []
+
+
+def explain() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the actions for the help: titles, each with words and what they mean."""
+    return [
+        ("ACTION DIRECTORY NAME [now | at TIME | in NUMBER UNIT...], on a rule", list(RULE_ACTIONS.items())),
+        ("ACTION (now | at TIME | in NUMBER UNIT...), on the machine", list(INIT_ACTIONS.items())),
+    ]
 
 
 def _split(words: Sequence[str]) -> tuple[dict[str, str], bool, list[str]]:

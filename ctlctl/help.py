@@ -14,7 +14,7 @@ from ctlctl.exits import UsageError
 from ctlctl.look import coloured, width
 from ctlctl.output import complain, neutral, one_line, write_line
 from ctlctl.resolve import by_name, find_command, is_secret
-from ctlctl.suggest import no_such_command
+from ctlctl.suggest import APART, no_such_command
 from ctlctl.values import is_boolean, is_list, properties_of, required_of, wish_of
 from ctld.errors import CtldError
 
@@ -29,6 +29,7 @@ __all__ = ["command_help", "local_help", "overview", "run"]
 _BOLD, _DIM, _END = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _ROLES = ("anyone", "observe", "operate", "admin")
 _COLUMN = 30  # where explanations begin; what is longer has them on the next line
+_EXPLAINING = frozenset(("control",))  # commands of ours whose modules have more to say: titles, with words below
 _ALONE = "Commands"  # the group of those that are alone with their first word
 
 
@@ -42,9 +43,14 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     if local in LOCAL and LOCAL[local][2]:
         write_line(local_help(caller.prog, local))
         return exits.OK
+    ours = [key for key, (_, _, text) in LOCAL.items() if text and key.split()[: len(words)] == list(words)]
+    apart = [key for key in ours if words and key in APART]
     try:
         known = by_name(caller.commands())
     except CtldError:
+        if apart:
+            write_line(local_help(caller.prog, apart[0]))
+            return exits.OK
         if not words:
             complain("", usage_text(caller.prog))
         raise
@@ -55,7 +61,9 @@ def run(caller: Caller, words: Sequence[str]) -> int:
     elif entry is not None and length == len(words):
         write_line(command_help(caller.prog, entry, colour=colour))
     elif group := [one for one in caller.commands() if str(one.get("name")).startswith("_".join(words) + "_")]:
-        write_line(overview(caller.prog, group, width=width(), colour=colour, local=False))
+        write_line(overview(caller.prog, group, width=width(), colour=colour, group=ours))
+    elif apart:
+        write_line(local_help(caller.prog, apart[0]))
     else:
         raise UsageError(no_such_command(words, known))
     return exits.OK
@@ -63,26 +71,44 @@ def run(caller: Caller, words: Sequence[str]) -> int:
 
 def local_help(prog: str, key: str) -> str:
     """Return the help of one of our own commands."""
-    _, usage, summary = LOCAL[key]
-    return f"usage: {prog} {key} {usage}".rstrip() + f"\n\n{summary[:1].upper()}{summary[1:]}."
+    module, usage, summary = LOCAL[key]
+    lines = [f"usage: {prog} {key} {usage}".rstrip(), "", f"{summary[:1].upper()}{summary[1:]}."]
+    if key in _EXPLAINING:
+        from importlib import import_module
+
+        for title, entries in import_module(module).explain():
+            lines += ["", title, *(_pair(word, about) for word, about in entries)]
+    return "\n".join(lines)
 
 
-def overview(prog: str, commands: Sequence[Schema], *, width: int = 0, colour: bool = False, local: bool = True) -> str:
-    """Return the commands, grouped by their first word, with the role that each needs."""
+def overview(
+    prog: str, commands: Sequence[Schema], *, width: int = 0, colour: bool = False, group: Sequence[str] | None = None
+) -> str:
+    """Return the commands, grouped by their first word, with the role that each needs.
+
+    Args:
+        prog: The program's name.
+        commands: Those of the daemon.
+        width: How wide the lines may be; 0: as they are.
+        colour: Whether headings are bold, and what is not allowed is dim.
+        group: Which commands of ours are in the one group that is shown; None: it is all groups.
+    """
     groups: dict[str, list[Schema]] = {}
     for entry in commands:
         groups.setdefault(str(entry.get("name")).partition("_")[0], []).append(entry)
-    alone = [group.pop() for group in groups.values() if len(group) == 1]
+    alone = [found.pop() for found in groups.values() if len(found) == 1]
     sections = [(_ALONE, alone)] if alone else []
-    sections += [(first, group) for first, group in sorted(groups.items()) if group]
+    sections += [(first, found) for first, found in sorted(groups.items()) if found]
     lines: list[str] = []
-    for title, group in sections:
+    for title, entries in sections:
         lines.append(_heading(one_line(title), colour))
-        lines += [_entry_line(entry, width, colour) for entry in sorted(group, key=_name)]
+        lines += [_entry_line(entry, width, colour) for entry in sorted(entries, key=_name)]
         lines.append("")
-    if local:
+    ours = [key for key in LOCAL if LOCAL[key][2]] if group is None else group
+    if ours:
         lines.append(_heading(f"Of {prog} itself", colour))
-        lines += [_pair(f"{key} {usage}".rstrip(), text, width) for key, (_, usage, text) in LOCAL.items() if text]
+        lines += [_pair(f"{key} {LOCAL[key][1]}".rstrip(), LOCAL[key][2], width) for key in ours]
+    if group is None:
         lines += ["", _standing(commands), f"'{prog} help COMMAND' explains one; '{prog} --help' lists the options."]
     return "\n".join(lines).rstrip()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctlctl.exits import HelpWanted, UsageError
 from ctlctl.inputs import Inputs
-from ctlctl.suggest import no_such_command, no_such_option
+from ctlctl.suggest import APART, no_such_command, no_such_option
 from ctlctl.values import Schema, as_value, element_of, is_boolean, is_list, parse_json
 from ctld.errors import RemoteProtocolError, UnknownCommand
 
@@ -103,7 +103,8 @@ def resolve(
         return _Options(entry, list(words[:length]), take, inputs).read(words[length:])
     if _HELP in words:
         raise HelpWanted(_leading(words))
-    raise UsageError(no_such_command(_leading(words), known))
+    ours = (key.replace(" ", "_") for key in APART)
+    raise UsageError(no_such_command(_leading(words), [*known, *ours]))
 
 
 def find_command(words: Sequence[str], known: Mapping[str, Schema]) -> tuple[Schema | None, int]:

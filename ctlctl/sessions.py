@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_PROGRAM", "run_session"]
 
+_WITHOUT_TERMINAL = {
+    "exec": "leave -t away",
+    "console": "a console needs one, exec does not",
+    "session_attach": "a session is joined with one",
+    "job_attach": "a job is joined with one; job tail shows what it writes",
+}
+
 NO_PROGRAM = 127
 """The exit status for a program that does not exist, as shells have it."""
 
@@ -78,7 +85,7 @@ def _relay(arguments: SessionArguments, address: Address, caller: Caller) -> int
     wanted: dict[str, object] = {"tty": arguments.tty, "env": arguments.env, "cwd": arguments.cwd}
     if arguments.tty:
         if not os.isatty(0):
-            raise UsageError("the standard input is no terminal: leave -t away")
+            raise UsageError(f"the standard input is no terminal: {_WITHOUT_TERMINAL[arguments.command]}")
         terminal = Terminal(0)
         wanted["rows"], wanted["cols"] = terminal.size()
         wanted["env"] = {"TERM": os.environ.get("TERM", "xterm"), **arguments.env}

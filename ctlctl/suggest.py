@@ -6,7 +6,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["closest_commands", "no_such_command", "no_such_option"]
+__all__ = ["APART", "closest_commands", "no_such_command", "no_such_option"]
+
+APART = ("guest send",)
+"""Commands of ctlctl itself, of two words, that ask no daemon of ctld: they are there whatever one knows."""
 
 _MOST = 3  # suggestions: more are a list, and that is what help is for
 _MOST_WORDS = 8  # of a group that are named in an error of one line

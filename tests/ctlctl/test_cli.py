@@ -37,7 +37,7 @@ DONE = {"status": True, "response": None}
     ids=repr,
 )
 def test_results(run: Run, value: Any, plain: str, as_json: str) -> None:
-    assert run.against([response(value)], "x") == (0, plain, "")
+    assert run.against([response(value)], "x") == (0, plain, "(none)\n" if value == [] else "")
     assert run.against([response(value)], "--json", "x") == (0, as_json, "")
 
 

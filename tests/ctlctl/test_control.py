@@ -10,6 +10,7 @@ import pytest
 
 import ctlctl
 from ctlctl.control import complete
+from ctld.dialects.fss_control.actions import ACTIONS, INIT_ACTIONS
 from ctld.dialects.fss_control.packet import encode_packet
 from ctld.dialects.fss_control.responses import Response, encode_response
 
@@ -155,6 +156,25 @@ def test_help(capfd, words):
     assert capfd.readouterr().out.startswith("usage: ")
 
 
+def test_the_help_has_a_line_for_each_action(capfd):
+    assert ctlctl.main(["control", "--help"]) == 0
+    text = capfd.readouterr().out
+    lines = [line.split(None, 1) for line in text.splitlines() if line.startswith("  ")]
+    assert sorted(action for action, _ in lines) == list(ACTIONS)
+    assert all(about for _, about in lines)
+    rules, machine = (text.index(f"\nACTION {words}") for words in ("DIRECTORY NAME", "(now"))
+    for action in ACTIONS:
+        at = text.index(f"\n  {action} ")
+        assert (at > machine) == (action in INIT_ACTIONS)
+        assert at > rules
+
+
+@pytest.mark.parametrize("words", [[], ["-R"], ["-x"], ["-k"]])
+def test_who_does_not_know_the_words_is_told_where_they_stand(capfd, words):
+    assert ctlctl.main(["control", *words]) == 1
+    assert capfd.readouterr().err.endswith(" (see 'ctlctl control --help')\n")
+
+
 @pytest.mark.parametrize(
     ("words", "candidates"),
     [
@@ -180,7 +200,7 @@ def test_completion(words, candidates):
 
 def test_completion_needs_no_daemon(capfd):
     assert ctlctl.main(["-s", "/nowhere", "__complete", "fish", "control", "reb"]) == 0
-    assert capfd.readouterr().out.split() == ["reboot"]
+    assert capfd.readouterr().out == "reboot\tstart the machine anew\n"
 
 
 def test_who_has_said_nothing_is_told_how_to_say_where(capfd, monkeypatch, folder):

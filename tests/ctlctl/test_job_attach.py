@@ -23,4 +23,4 @@ def test_one_job(words):
 def test_it_is_a_terminals_affair(run):
     status, out, err = run.against([], "job", "attach", "web")
     assert (status, out) == (2, "")
-    assert "the standard input is no terminal" in err
+    assert "the standard input is no terminal: a job is joined with one" in err

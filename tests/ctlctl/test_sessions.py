@@ -191,10 +191,18 @@ class TestExec:
         assert "s3cret" not in str(admin.call("history_list"))
         assert "s3cret" not in str(admin.call("event_list"))
 
-    def test_t_needs_a_terminal(self, address):
-        done = ctlctl(address, "exec", "-t", "true", input=b"")
+    @pytest.mark.parametrize(
+        ("words", "hint"),
+        [
+            ("exec -t true", b"leave -t away"),
+            ("console", b"a console needs one, exec does not"),
+            ("session attach x", b"a session is joined with one"),
+        ],
+    )
+    def test_it_is_said_what_needs_a_terminal(self, address, words, hint):
+        done = ctlctl(address, *words.split(), input=b"")
         assert done.returncode == 2
-        assert b"is no terminal" in done.stderr
+        assert done.stderr == b"ctlctl: the standard input is no terminal: " + hint + b"\n"
 
     def test_usage(self, socket):
         assert ctlctl(socket, "exec").returncode == 2

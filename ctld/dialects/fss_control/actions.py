@@ -1,7 +1,7 @@
 """What a `control` program can ask for: thirteen actions, their words, and when they are to happen."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
@@ -12,6 +12,7 @@ from ctld.dialects.fss_control.statuses import EMPTY, HEADER_NOT, VALID_NOT
 __all__ = [
     "ACTIONS",
     "INIT_ACTIONS",
+    "RULE_ACTIONS",
     "Condition",
     "Order",
     "delay_of",
@@ -21,14 +22,28 @@ __all__ = [
     "read_order",
 ]
 
-INIT_ACTIONS: Final = ("kexec", "reboot", "shutdown")
-"""Those that concern the machine, or the daemon; they go to `init`."""
+INIT_ACTIONS: Final[Mapping[str, str]] = {
+    "kexec": "start another kernel",
+    "reboot": "start the machine anew",
+    "shutdown": "stop the controller",
+}
+"""Those that concern the machine, or the daemon, each with what it does; they go to `init`."""
 
-_RULE_ACTIONS: Final = (
-    "freeze", "kill", "pause", "reload", "rerun", "restart", "resume", "start", "stop", "thaw",
-)  # fmt: skip
+RULE_ACTIONS: Final[Mapping[str, str]] = {
+    "freeze": "suspend it, by the freezer of its cgroup where that is possible",
+    "kill": "end it at once",
+    "pause": "suspend it",
+    "reload": "have it read its configuration again",
+    "rerun": "run it once more; if it runs, stop it first",
+    "restart": "stop it and start it again",
+    "resume": "let it go on that is paused",
+    "start": "start it",
+    "stop": "stop it",
+    "thaw": "let it go on that is frozen",
+}
+"""Those that concern a rule, each with what becomes of it."""
 
-ACTIONS: Final = tuple(sorted((*INIT_ACTIONS, *_RULE_ACTIONS)))
+ACTIONS: Final = tuple(sorted((*INIT_ACTIONS, *RULE_ACTIONS)))
 """All actions."""
 
 Condition: TypeAlias = Literal["now", "at", "in"]

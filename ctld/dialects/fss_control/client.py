@@ -8,7 +8,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from ctld.dialects.fss_control.actions import ACTIONS, INIT_ACTIONS, encode_order
+from ctld.dialects.fss_control.actions import INIT_ACTIONS, RULE_ACTIONS, encode_order
 from ctld.dialects.fss_control.packet import HEAD_SIZE, MalformedPacket, decode_head, encode_packet
 from ctld.dialects.fss_control.payload import MalformedPayload
 from ctld.dialects.fss_control.responses import Response, decode_response
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "ACTIONS",
     "DEFAULT_SETTINGS",
     "INIT_ACTIONS",
+    "RULE_ACTIONS",
     "BadOrder",
     "ask",
     "is_good",
