@@ -13,6 +13,7 @@ import pytest
 
 from ctld.client import Client
 from ctld.errors import CommandFailed
+from tests.procfs import alive
 from tests.test_main import PATIENCE, ROOT, Daemon, folder
 
 __all__ = ["folder"]
@@ -57,7 +58,7 @@ class Site:
 def site(folder):
     made = Site(folder)
     yield made
-    for entry in os.listdir("/proc"):  # whatever went wrong, nothing of a test lives on
+    for entry in os.listdir("/proc"):  # whatever went wrong, nothing of a test alive on
         if entry.isdigit() and is_of(int(entry), made.folder):
             os.kill(int(entry), signal.SIGKILL)
 
@@ -65,13 +66,6 @@ def site(folder):
 def is_of(pid: int, folder: Path) -> bool:
     try:
         return os.readlink(f"/proc/{pid}/cwd") == str(folder)
-    except OSError:
-        return False
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -89,9 +83,9 @@ def test_jobs_run_with_the_daemon_and_stop_with_it(site):
     with site.serve() as daemon:
         pids = site.running("web")
         assert pids["idle"] == [None]
-        assert all(map(lives, pids["web"]))
+        assert all(map(alive, pids["web"]))
         assert daemon.stop() == 0
-    assert not any(map(lives, pids["web"]))
+    assert not any(map(alive, pids["web"]))
     assert "the jobs have stopped" in daemon.log
     assert os.listdir(site.folder / "state" / "jobs") == []
 
@@ -104,7 +98,7 @@ def test_sighup_reads_the_files_again(site):
         site.file("new", "sleep 1000")
         daemon.process.send_signal(signal.SIGHUP)
         until(lambda: set(site.pids()) == {"new"})
-        assert not lives(old)
+        assert not alive(old)
         site.running("new")
         assert daemon.stop() == 0
 
@@ -116,7 +110,7 @@ def test_jobs_survive_kill_9_and_the_next_daemon_takes_them_over(site):
     with site.serve() as daemon:
         before = site.running("web", "two")
         daemon.stop(signal.SIGKILL)
-    assert all(lives(pid) for pids in before.values() for pid in pids)
+    assert all(alive(pid) for pids in before.values() for pid in pids)
     log = site.folder / "0_out"
     size = log.stat().st_size
     until(lambda: log.stat().st_size > size)  # it writes on, without a daemon
@@ -125,7 +119,7 @@ def test_jobs_survive_kill_9_and_the_next_daemon_takes_them_over(site):
         assert all(process["adopted"] for process in site.call("job_status", name="two")["processes"])
         assert {path.name: path.read_bytes() for path in site.jobs.iterdir()} == files
         assert daemon.stop() == 0
-    assert not any(lives(pid) for pids in before.values() for pid in pids)
+    assert not any(alive(pid) for pids in before.values() for pid in pids)
 
 
 def test_a_job_that_changed_while_no_daemon_ran_is_stopped_and_started_anew(site):
@@ -140,7 +134,7 @@ def test_a_job_that_changed_while_no_daemon_ran_is_stopped_and_started_anew(site
         after = site.running("web")
         assert set(after) == {"web"}
         assert after["web"] != before["web"]
-        until(lambda: not lives(before["web"][0]) and not lives(before["gone"][0]))
+        until(lambda: not alive(before["web"][0]) and not alive(before["gone"][0]))
         assert daemon.stop() == 0
 
 
@@ -150,13 +144,13 @@ def test_jobs_are_left_running_where_that_is_wanted(folder):
     with site.serve() as daemon:
         before = site.running("web")
         assert daemon.stop() == 0
-    assert lives(before["web"][0])
+    assert alive(before["web"][0])
     assert "the jobs are left running" in daemon.log
     site.config.write_text(site.config.read_text().replace("true", "false"))
     with site.serve() as daemon:
         assert site.running("web") == before
         assert daemon.stop() == 0
-    assert not lives(before["web"][0])
+    assert not alive(before["web"][0])
 
 
 def test_a_second_signal_waits_for_no_job(site):
@@ -169,7 +163,7 @@ def test_a_second_signal_waits_for_no_job(site):
         with pytest.raises(subprocess.TimeoutExpired):
             daemon.process.wait(0.3)
         assert daemon.stop() == 0
-    assert not lives(pid)
+    assert not alive(pid)
 
 
 def test_a_second_daemon_touches_no_job_of_the_first(site):

@@ -1,6 +1,5 @@
 """The audit log over real sockets: what is written, by whom, and `history_list`."""
 
-import asyncio
 import os
 import sqlite3
 from pathlib import Path
@@ -275,19 +274,14 @@ async def test_trouble_is_told_in_status_and_by_an_event_and_stops_nobody(tmp_pa
         assert (await client.ask("history_list"))["code"] in ("failed", "shutting-down")
         state.unlink()
         state.mkdir()
-        await until_ok(client)
-        assert len(await history(client)) == 1
         states = []
         while "ok" not in states:
             message = (await monitor.receive())["response"]
             if message != "subscribed" and message["type"] == "history":
                 states.append(message["opts"]["state"])
         assert states == ["waiting", "ok"]
-
-
-async def until_ok(client):
-    while (await client.ask("status"))["response"]["history"]["state"] != "ok":
-        await asyncio.sleep(0.05)
+        assert (await client.ask("status"))["response"]["history"]["state"] == "ok"
+        assert len(await history(client)) == 1
 
 
 async def test_without_any_history_the_command_says_so():

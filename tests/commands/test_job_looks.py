@@ -8,6 +8,7 @@ import pytest
 from ctld.errors import BadRequest, Busy, CommandFailed, InvalidOptions, NotFound
 from ctld.jobs.state import State
 from tests.commands.job_stage import Stage, lab, stage
+from tests.native import until
 
 __all__ = ["lab", "stage"]
 
@@ -16,12 +17,18 @@ async def lines_of(stage: Stage, name: str, **opts) -> list[str]:
     return [item["text"] for item in await stage.call("job_tail", {"name": name, **opts})]
 
 
+def ticks_of(pid: int) -> int:
+    """What the kernel has counted of its time in user mode."""
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[11])
+
+
 async def test_the_list_has_every_job_and_what_its_processes_use(stage):
     stage.lab.file("b/down", "sleep 1")
     stage.lab.file("a", "sh -c 'while :; do :; done'", procNr=2, autoStart=True)
     await stage.supervisor.reload()
     pid = await stage.alive("a")
-    await asyncio.sleep(0.3)  # for the clock that counts CPU time; nothing depends on how much
+    await until(lambda: ticks_of(pid) > 5)
     busy, down = await stage.call("job_list")
     assert (busy["name"], busy["state"], busy["desired"], busy["alive"]) == ("a", "running", "running", 2)
     assert [process["process"] for process in busy["processes"]] == [0, 1]

@@ -15,17 +15,17 @@ async def test_a_result_and_an_error() -> None:
 
 
 async def test_cancelling_waits_for_the_end_and_gives_the_result_to_undo() -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    begun, go_on = asyncio.Event(), threading.Event()
     undone: list[str] = []
 
     def step() -> str:
-        begun.set()
+        loop.call_soon_threadsafe(begun.set)
         assert go_on.wait(20)
         return "result"
 
     task = asyncio.create_task(in_thread(step, undo=undone.append))
-    while not begun.is_set():
-        await asyncio.sleep(0.001)
+    await begun.wait()
     for _ in range(3):  # whoever is impatient waits as well
         task.cancel()
         await asyncio.sleep(0)
@@ -37,16 +37,16 @@ async def test_cancelling_waits_for_the_end_and_gives_the_result_to_undo() -> No
 
 
 async def test_cancelling_tells_the_step_to_stop() -> None:
-    begun, stop = threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    begun, stop = asyncio.Event(), threading.Event()
 
     def step() -> None:
-        begun.set()
+        loop.call_soon_threadsafe(begun.set)
         assert stop.wait(20)
         raise ValueError("nobody hears of this")
 
     task = asyncio.create_task(in_thread(step, stop=stop.set, undo=lambda _: pytest.fail("there is no result")))
-    while not begun.is_set():
-        await asyncio.sleep(0.001)
+    await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

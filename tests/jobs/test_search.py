@@ -13,6 +13,7 @@ from ctld.jobs import search
 from ctld.jobs.ledger import TOKEN_VARIABLE, Entry
 from ctld.jobs.search import command_digest, find_process
 from ctld.processes import ProcessIdentity, launcher
+from tests.native import until
 
 
 def entry(**changes) -> Entry:
@@ -74,15 +75,19 @@ UNBORN = (
 )
 
 
-async def test_the_search_waits_for_those_who_have_not_become_their_program_yet(token):
+async def test_the_search_waits_for_those_who_have_not_become_their_program_yet(token, monkeypatch):
     unborn = subprocess.Popen([sys.executable, "-c", UNBORN, token], stdin=subprocess.PIPE)
     digest = command_digest(unborn.pid)
     while not digest:
         digest = command_digest(unborn.pid)
     wanted = entry(token=token, daemon=ProcessIdentity.of(os.getpid()), daemon_command=digest)
+    looks = []
+    look = search._is_anybody_unborn
+    monkeypatch.setattr(search, "_is_anybody_unborn", lambda entry: looks.append(look(entry)) or looks[-1])
     searching = asyncio.create_task(find_process(wanted))
-    await asyncio.sleep(0.05)
+    await until(lambda: len(looks) > 2)
     assert not searching.done()
+    assert all(looks)
     unborn.stdin.write(b"\n")
     unborn.stdin.close()
     assert await searching == ProcessIdentity.of(unborn.pid)

@@ -16,6 +16,7 @@ from ctld.jobs.jobfile import InvalidJobFile
 from ctld.jobs.state import State
 from ctld.jobs.store import InvalidJobName, JobStore
 from ctld.jobs.supervisor import Supervisor
+from tests.jobs.conftest import SECOND
 from tests.procfs import alive, state_of
 
 DEAF = "sh -c \"trap '' TERM; echo deaf; while :; do sleep 0.05; done\""
@@ -128,11 +129,12 @@ async def test_a_failing_program_is_restarted_as_often_as_allowed_and_not_faster
 async def test_what_cannot_be_spawned_is_tried_no_faster_and_says_why(lab, keys, reason):
     lab.file("bad", "sleep 60", restartTimes=-1, **keys)
     supervisor = await lab.supervise()
+    began = time.monotonic()
     supervisor.start_job("bad")
-    await asyncio.sleep(0.5)
-    assert 2 <= lab.events.count("bad/0: Restarting.") <= 3
+    await lab.until(supervisor, lambda: lab.events.count("bad/0: Restarting.") == 3)
+    assert time.monotonic() - began > 3 * SECOND - 0.01
+    await lab.until(supervisor, lambda: supervisor.info("bad").summary == "backoff")
     assert reason.format(work=lab.work) in supervisor.info("bad").processes[0].message
-    assert supervisor.info("bad").summary == "backoff"
     supervisor.stop_job("bad")
     await supervisor.wait_for("bad", "stopped")
 
