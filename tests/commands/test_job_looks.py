@@ -44,7 +44,7 @@ async def test_the_list_has_every_job_and_what_its_processes_use(stage):
 
 
 async def test_the_status_of_one_job_tells_all(stage):
-    await stage.load("once", "sh -c 'exit 7'", autoStart=True, restart=0, stdout="out", stderr="err", startTime=1)
+    await stage.load("once", "sh -c 'exit 7'", autoStart=True, restart=0, stdout="out", stderr="err", startTime=300)
     await stage.lab.until_state(stage.supervisor, "once", State.BADSTOP)
     status = await stage.call("job_status", name="once")
     assert (status["state"], status["command"], status["tty"]) == ("failed", "sh -c 'exit 7'", False)

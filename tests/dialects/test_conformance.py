@@ -121,7 +121,7 @@ async def test_ok(daemon, name):
 
 
 async def test_fails(daemon, name):
-    await daemon.load(WEB, "false", restart=0)
+    await daemon.load(WEB, "false", restart=0, startTime=300)
     async with daemon.connect(name) as wire:
         answer = await wire.ask("start", WEB)
     assert (

@@ -156,7 +156,7 @@ async def test_b5_kill_is_sigkill(stage, wire):
 
 
 async def test_b5_a_job_whose_processes_are_all_dead_is_running(stage, wire):
-    await stage.load("dead", "true", restart=0, autoStart=True)
+    await stage.load("dead", "true", restart=0, startTime=300, autoStart=True)
     await until(stage, "dead", State.BADSTOP)
     assert await wire.ask("status", "dead") == ("status", '"dead" running. 0 of 1 processes alive.')
     assert await wire.ask("start", "dead") == AGAIN
