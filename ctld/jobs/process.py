@@ -149,7 +149,9 @@ class JobProcess:
             detail: What to add to the message about it.
         """
         if event in _WISHES:
-            self.resume()
+            self.resume(
+                wake=event is not Input.KILL
+            )  # SIGKILL is heard asleep, and nothing more is to happen before it
         self._process, made = advance(self._process, event, self.spec.policy, self._loop.time())
         for transition in made:
             for action in transition.actions:
@@ -176,13 +178,14 @@ class JobProcess:
             self._paused_at = self._loop.time()
             self._set_timer()
 
-    def resume(self) -> None:
-        """Let it go on."""
+    def resume(self, *, wake: bool = True) -> None:
+        """Let it go on, or without `wake` only its clock."""
         if self._paused_at is not None:
             away, self._paused_at = self._loop.time() - self._paused_at, None
             if (deadline := self._process.deadline) is not None:
                 self._process = replace(self._process, deadline=deadline + away)
-            self.signal(signal.SIGCONT)
+            if wake:
+                self.signal(signal.SIGCONT)
             self._set_timer()
 
     def adopt(self, child: Child, entry: Entry, age: float) -> None:

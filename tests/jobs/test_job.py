@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -268,6 +269,23 @@ async def test_f6_a_frozen_job_hears_that_the_daemon_ends(frozen):
     async with asyncio.timeout(10):
         await frozen.supervisor.close()
     assert frozen.words.read_text().strip() == "0"
+
+
+@pytest.mark.parametrize("wish", ["kill", "stop"])
+async def test_f6_a_job_suspended_by_signals_is_killed_as_it_is_and_stopped_awake(lab, monkeypatch, wish):
+    lab.file("web", "sleep 60")
+    supervisor = await lab.supervise()
+    supervisor.start_job("web")
+    await supervisor.wait_for("web", "running")
+    supervisor.pause_job("web")
+    sent, send = [], os.killpg
+    monkeypatch.setattr(os, "killpg", lambda group, number: (sent.append(number), send(group, number)))
+    (supervisor.kill_job if wish == "kill" else supervisor.stop_job)("web")
+    expected = {"kill": [signal.SIGKILL], "stop": [signal.SIGCONT, signal.SIGTERM, signal.SIGCONT]}
+    assert sent == expected[wish]
+    stopped = await supervisor.wait_for("web", "stopped")
+    assert stopped.processes[0].last_exit == f"killed by {expected[wish][-1 if wish == 'kill' else 1].name}"
+    assert not stopped.paused
 
 
 async def test_f6_a_frozen_job_that_is_killed_does_nothing_any_more(frozen, monkeypatch):
