@@ -8,6 +8,8 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
+
 from ctld.admission import Admission
 from ctld.budget import InputBudget
 from ctld.client_handler import ClientHandler, Site
@@ -35,7 +37,8 @@ _SWEEP_MAX: Final = 15.0
 _QUIET: Final = 10.0
 
 
-class Client:
+# A Struct, because one is made for every client: an `__init__` in Python would take four times as long.
+class Client(msgspec.Struct, eq=False):
     """One connected client, as the server keeps it.
 
     Attributes:
@@ -48,25 +51,16 @@ class Client:
         task: Its long-lived task.
     """
 
-    __slots__ = ("conversation", "endpoint", "number", "since", "site", "task", "uid")
+    number: int
+    site: Site
+    endpoint: Endpoint
+    conversation: Conversation
+    since: float
+    uid: int | None
+    task: asyncio.Task[None]
 
-    def __init__(
-        self,
-        number: int,
-        site: Site,
-        endpoint: Endpoint,
-        conversation: Conversation,
-        since: float,
-        uid: int | None,
-        task: asyncio.Task[None],
-    ) -> None:
-        self.number = number
-        self.site = site
-        self.endpoint = endpoint
-        self.conversation = conversation
-        self.since = since
-        self.uid = uid
-        self.task = task
+    # That of a Struct shows all that it holds, down to what clients have asked for.
+    __repr__ = object.__repr__
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return what `connection_list` tells of it.
