@@ -149,9 +149,8 @@ class JobProcess:
             detail: What to add to the message about it.
         """
         if event in _WISHES:
-            self.resume(
-                wake=event is not Input.KILL
-            )  # SIGKILL is heard asleep, and nothing more is to happen before it
+            # SIGKILL is heard asleep, and nothing shall happen before it.
+            self.resume(wake=event is not Input.KILL)
         self._process, made = advance(self._process, event, self.spec.policy, self._loop.time())
         for transition in made:
             for action in transition.actions:
