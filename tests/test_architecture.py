@@ -27,7 +27,8 @@ LAYERS = (
     {
         "connection", "client_handler", "listeners", "endpoint", "acceptor",
         "credentials", "refusal", "hangup", "admission", "unix_socket", "tls",
-        "budget", "patience", "receiver", "hijack", "conversation", "beside", "exchange", "listener", "reception",
+        "budget", "patience", "outlet", "receiver", "hijack", "conversation", "beside", "exchange",
+        "listener", "reception",
     },
     {"server", "shutdown", "signals", "dialects", "runner"},
     {"config", "config_errors", "settings", "daemon", "job_keeper", "log", "__main__"},
