@@ -81,8 +81,9 @@ def _decoding(data: bytes) -> Callable[[], Any]:
         codec = NativeCodec()
 
         def decode() -> None:
-            codec.receive_data(data)
-            codec.hand_out(len)
+            if codec.receive_requests(data) is None:  # a batch that is too large, or not whole
+                while codec.hand_out(len):
+                    pass
 
         yield repeat(decode)
 

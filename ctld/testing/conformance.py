@@ -5,17 +5,20 @@ something it should not between two messages (where its search stopped, what it 
 middle of) shows it only for certain pairs of messages at certain cuts, so all are tried.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeAlias, get_args
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeAlias, cast, get_args
 
 from ctld.errors import RemoteProtocolError
-from ctld.wire.codec import END_OF_INPUT, NEED_DATA, Codec
-from ctld.wire.messages import Incoming
+from ctld.wire.codec import END_OF_INPUT, NEED_DATA, BatchCodec, Codec
+from ctld.wire.messages import Incoming, Request
 
 __all__ = ["Case", "check_codec", "check_garbage", "events_of"]
 
 Case: TypeAlias = tuple[bytes, Sequence[Incoming]]
 """Complete messages of a peer, and the events that they stand for."""
+
+# More requests than come together in any check.
+_ALL: Final = 1_000_000
 
 _DOCUMENTED: Final[tuple[type[Any], ...]] = get_args(Incoming)
 
@@ -43,8 +46,36 @@ def events_of(codec: Codec, pieces: Iterable[bytes], *, eof: bool = False) -> li
     return events
 
 
+def _events_together(codec: BatchCodec, pieces: Iterable[bytes], most: int) -> list[Incoming]:
+    """Feed a codec as a connection does, which takes requests together, up to one that may take the connection.
+
+    Args:
+        codec: The codec.
+        pieces: What arrives.
+        most: How many requests are taken of those that come together.
+    """
+    events: list[Incoming] = []
+
+    def take(requests: list[Request]) -> int:
+        events.extend(requests[:most])
+        return min(most, len(requests))
+
+    for piece in filter(None, pieces):
+        requests = codec.receive_requests(piece)
+        if requests is not None:
+            taken = take(requests)
+            if taken < len(requests):
+                codec.return_requests(piece, taken)
+        while codec.hand_out(take):
+            continue
+        _drain(codec, events)
+    return events
+
+
 def check_codec(make: Callable[[], Codec], cases: Sequence[Case]) -> None:
     """Check that messages mean the same however they are cut: every ordered pair, at every place.
+
+    Those of a `BatchCodec` also mean the same when they are taken together, all or some of them.
 
     Args:
         make: Makes a new codec.
@@ -59,12 +90,11 @@ def check_codec(make: Callable[[], Codec], cases: Sequence[Case]) -> None:
             wire = first + second
             expected = [*first_events, *second_events]
             for pieces in _slicings(wire):
-                codec = make()
-                found = events_of(codec, pieces)
-                assert found == expected, f"{pieces} means {found}, not {expected}"
-                assert codec.pending == 0, f"{pieces} leaves {codec.pending} bytes pending"
-                trailing = codec.trailing_data()
-                assert trailing == b"", f"{pieces} leaves {trailing!r} for the next owner of the socket"
+                for codec, found, way in _ways(make, pieces):
+                    assert found == expected, f"{pieces}{way} means {found}, not {expected}"
+                    assert codec.pending == 0, f"{pieces}{way} leaves {codec.pending} bytes pending"
+                    trailing = codec.trailing_data()
+                    assert trailing == b"", f"{pieces}{way} leaves {trailing!r} for the next owner of the socket"
 
 
 def check_garbage(make: Callable[[], Codec], junk: bytes, *, also: Iterable[Sequence[bytes]] = ()) -> list[Incoming]:
@@ -92,6 +122,16 @@ def check_garbage(make: Callable[[], Codec], junk: bytes, *, also: Iterable[Sequ
             f"{junk!r} means {events} {ending}, but cut into {pieces} it means {other_events} {other_ending}"
         )
     return events
+
+
+def _ways(make: Callable[[], Codec], pieces: list[bytes]) -> Iterator[tuple[Codec, list[Incoming], str]]:
+    """Read pieces in each way that a codec has; yields the codec, the events, and how."""
+    codec = make()
+    yield codec, events_of(codec, pieces), ""
+    if hasattr(codec, "receive_requests"):
+        for most, how in ((_ALL, "together"), (1, "one by one")):
+            together = cast("BatchCodec", make())
+            yield together, _events_together(together, pieces, most), f" when requests are taken {how}"
 
 
 def _slicings(wire: bytes) -> Iterable[list[bytes]]:

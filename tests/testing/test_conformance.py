@@ -176,3 +176,37 @@ def test_events_of_stops_where_it_is_told():
     assert events_of(codec, [b";c"], eof=True) == [Request("b")]
     with pytest.raises(AssertionError, match="waits for nothing"):
         events_of(NeverEnds(), [b"a"], eof=True)
+
+
+class TogetherCodec(WordCodec):
+    """A toy dialect whose requests can be taken together."""
+
+    def receive_requests(self, data):
+        if self.data or not data.endswith(b";") or b"-" in data:
+            self.receive_data(data)
+            return None
+        return [self.event(word) for word in data.split(b";")[:-1]]
+
+    def return_requests(self, data, taken):
+        self.data = b";".join(data.split(b";")[taken:]) + self.data
+
+    def hand_out(self, take):
+        return None
+
+
+def test_what_is_taken_together_means_the_same():
+    check_codec(TogetherCodec, CASES)
+
+
+@pytest.mark.parametrize(
+    ("method", "defect", "how"),
+    [
+        ("receive_requests", lambda codec, data: [], "together"),
+        ("return_requests", lambda codec, data, taken: None, "one by one"),
+        ("hand_out", lambda codec, take: take([Request("more")]) - 1, "together"),
+    ],
+)
+def test_requests_that_are_taken_together_and_get_lost_or_more(method, defect, how):
+    made = type("Defective", (TogetherCodec,), {method: defect})
+    with pytest.raises(AssertionError, match=f"when requests are taken {how}"):
+        check_codec(made, CASES)
