@@ -950,7 +950,10 @@ async def test_n2_at_shutdown_all_that_runs_or_waits_is_answered(tmp_path: Path)
         assert [answer["code"] for answer in await client.receive_all()] == ["shutting-down"] * 5
 
 
-async def test_n2_what_does_not_end_is_answered_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uncancels", [False, True])
+async def test_n2_all_that_waits_behind_a_command_that_never_ends_is_answered_at_shutdown(
+    tmp_path: Path, uncancels: bool
+) -> None:
     commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
     entered, release = asyncio.Event(), asyncio.Event()
 
@@ -963,14 +966,17 @@ async def test_n2_what_does_not_end_is_answered_for(tmp_path: Path) -> None:
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 assert task is not None
-                task.uncancel()
+                if uncancels:
+                    task.uncancel()
 
     async with serving(tmp_path, commands, limits=SHORT) as served:
         client = await served.connect()
-        client.send({"cmd": "stubborn"}, {"cmd": "ping"}, {"cmd": "stubborn", "id": 1})
+        client.send({"cmd": "stubborn"}, {"cmd": "ping"}, {"cmd": "ping", "opts": {}})
         await entered.wait()
+        client.send({"cmd": "ping"})
+        client.send({"cmd": "stubborn", "id": 1})
         served.server.close()
-        assert [answer["code"] for answer in await client.receive_all()] == ["shutting-down"] * 3
+        assert [answer["code"] for answer in await client.receive_all()] == ["shutting-down"] * 5
         release.set()
         await served.server.wait_closed()
 

@@ -238,32 +238,6 @@ async def test_a_signal_whose_command_is_refused_is_one_line_in_the_log(
     await serving
 
 
-async def test_n2_all_that_waits_behind_a_command_that_never_ends_is_answered_at_shutdown(tmp_path: Path) -> None:
-    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
-    entered, release = asyncio.Event(), asyncio.Event()
-
-    @commands.command("stubborn", role="anyone")
-    async def stubborn(ctx: ctld.Context) -> None:
-        entered.set()
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
-
-    async with serving(tmp_path, commands, limits=SHORT) as served:
-        client = await served.connect()
-        client.send({"cmd": "stubborn"}, {"cmd": "ping"}, {"cmd": "ping", "opts": {}})
-        await entered.wait()
-        client.send({"cmd": "ping"})
-        client.send({"cmd": "stubborn", "id": 1})
-        served.server.close()
-        answers = await client.receive_all()
-        assert [answer["code"] for answer in answers] == ["shutting-down"] * 5
-        release.set()
-        await served.server.wait_closed()
-
-
 async def test_n7_an_on_connect_that_never_ends_does_not_hold_up_shutdown(tmp_path: Path) -> None:
     entered = asyncio.Event()
 

@@ -157,7 +157,13 @@ class TestTcp:
     @needs_ipv6
     def test_every_interface_of_both_families_on_one_port(self, opened):
         [six] = opened("tcp:[::]:0")
-        opened(f"tcp:0.0.0.0:{six.address.port}")
+        [four] = opened(f"tcp:0.0.0.0:{six.address.port}")
+        assert (four.socket.family, four.address.port) == (socket.AF_INET, six.address.port)
+        for endpoint, host in ((six, "::1"), (four, "127.0.0.1")):
+            with socket.create_connection((host, six.address.port)) as client:
+                accepted, where = endpoint.socket.accept()
+                accepted.close()
+                assert where[1] == client.getsockname()[1], "each has its own family's clients"
 
     def test_a_host_with_several_addresses_listens_on_all_on_one_port(self, opened, monkeypatch):
         self.resolve(monkeypatch, "127.0.0.1", "127.0.0.2", "127.0.0.1")

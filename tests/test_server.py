@@ -354,6 +354,8 @@ async def test_a_server_that_never_started_can_be_closed() -> None:
     server: ctld.Server[Any] = ctld.Server()
     server.close()
     await server.wait_closed()
+    with pytest.raises(ctld.ShuttingDown, match="make another one"):
+        await server.start()
 
 
 async def test_cancelling_serve_forever_stops_in_order(tmp_path: Path) -> None:

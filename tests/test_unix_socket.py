@@ -259,8 +259,12 @@ class TestInTheWay:
                 os.unlink(address)
                 return super().connect_ex(address)
 
-        monkeypatch.setattr(socket, "socket", Vanishing)
-        bind(tmp_path / "s").close()
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "socket", Vanishing)
+            made = bind(tmp_path / "s")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(made.path)
+        made.close()
 
     def test_somebody_who_binds_between_check_and_bind(self, tmp_path, monkeypatch):
         class Late(ListeningSocket):
