@@ -251,7 +251,7 @@ class Operation(msgspec.Struct, Generic[T], eq=False, weakref=True):
             await self._change()
 
     def _cancel_task(self) -> None:
-        if self.task is not None and not self.cancel_sent:
+        if self.task is not None and not self.cancel_sent and not self.finished:  # then the task is at work elsewhere
             self.cancel_sent = True
             self.task.cancel()
 

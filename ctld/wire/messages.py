@@ -165,7 +165,8 @@ class Continue(msgspec.Struct, frozen=True, gc=False):
     session: str = ""
 
 
-class Reply(msgspec.Struct, frozen=True, gc=False):
+# The collector looks into this one: an operation keeps it, and a result may know of its operation.
+class Reply(msgspec.Struct, frozen=True):
     """The end of a request that succeeded."""
 
     response: Any = None

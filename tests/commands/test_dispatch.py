@@ -872,6 +872,21 @@ async def test_a_far_deadline_holds_on_to_nothing_once_the_command_has_ended():
     assert result() is None
 
 
+async def test_a_result_that_knows_its_context_goes_with_the_operation():
+    class Knowing:
+        def __init__(self, ctx: Context) -> None:
+            self.ctx = ctx
+
+    async def command(ctx: Context) -> Knowing:
+        return Knowing(ctx)
+
+    outcome = await one(command).run(ALICE, "x", {})
+    result = ref(outcome.response)
+    del outcome
+    gc.collect()  # it is a circle
+    assert result() is None
+
+
 # Shutting down.
 
 

@@ -333,6 +333,16 @@ async def test_a_shield_without_a_cancel_changes_nothing():
     operation.finish(Reply())
 
 
+async def test_a_shield_that_outlasts_its_operation_leaves_the_task_alone():
+    operation = begin()
+    operation.task = task = asyncio.current_task()  # which goes on to the next request
+    async with operation.shield():
+        operation.cancel()
+        operation.finish(Reply())
+    await asyncio.sleep(0)
+    assert not task.cancelling()
+
+
 # Stopping.
 
 
