@@ -11,6 +11,7 @@ from ctld.errors import InvalidOptions
 from ctld.jobs.console import Console
 from ctld.jobs.state import State
 from ctld.processes import open_terminal
+from tests.native import until
 
 
 class Heard:
@@ -42,8 +43,9 @@ async def test_output_goes_to_the_log_and_to_every_listener(tmp_path):
     await one.until(b"hello\r\n")
     console.listeners.discard(two)
     os.write(terminal.slave, b"bye\n")
-    await one.until(b"bye")
+    await one.until(b"bye\r\n")
     assert console.write(b"typed") == 5
+    await one.until(b"typed")  # the terminal's echo
     console.resize(10, 20)
     with pytest.raises(InvalidOptions):
         console.resize(0, 0)
@@ -67,9 +69,8 @@ async def test_the_end_of_the_output_closes_it():
     os.write(terminal.slave, b"last")
     terminal.close_slave()
     await heard.until(b"last")
-    async with asyncio.timeout(10):
-        while console.is_open:
-            await asyncio.sleep(0)
+    await until(lambda: not console.is_open)
+    assert heard.data == b"last"
 
 
 async def test_a_full_disk_does_not_take_the_terminal_away():
