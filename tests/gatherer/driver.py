@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from tests.procfs import state_of
+
 REPOSITORY = Path(__file__).parents[2]
 BOOT = (
     f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); "
@@ -80,7 +82,7 @@ class Driver:
     @property
     def state(self) -> str:
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            return state_of(self.pid)
         except (FileNotFoundError, ProcessLookupError):
             return "Z"
 

@@ -27,6 +27,7 @@ from tests.commands.job_stage import lab, stage
 from tests.dialects.fss_control.test_codec import WRONG
 from tests.jobs.cgroups import kernel_cgroup
 from tests.native import DEFAULT_LIMITS, until
+from tests.procfs import state_of
 
 __all__ = ["kernel_cgroup", "lab", "stage"]
 
@@ -86,11 +87,6 @@ async def control(stage):
     controller = Controller(stage)
     yield controller
     await controller.close()
-
-
-def state_of(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
 
 
 async def test_start_stop_restart_rerun_and_kill_succeed_when_the_state_is_reached(control):
