@@ -38,9 +38,11 @@ class RequestInProgress(Sink, Protocol):
 
     Attributes:
         dispatched: Whether it went through the dispatcher, which has asked the policy.
+        ended: Whether it has had its final message.
     """
 
     dispatched: bool
+    ended: bool
 
     @property
     def deadline(self) -> float | None:
@@ -220,7 +222,7 @@ class ClientHandler(Generic[A]):
         sink = current_request.get()
         if sink is None and self._conversation is not None:
             sink = self._conversation.request_of(current_owner.get())
-        if sink is None:
+        if sink is None or sink.ended:
             raise Cancelled("no request is being handled here")
         drained = sink.send_progress(Progress(message))
         if drained is not None:

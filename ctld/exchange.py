@@ -75,6 +75,7 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
     cancel_sent: bool = False
     dispatched: bool = False
     lasting: bool = False  # whether it answers more than once, for as long as the client listens
+    ended: bool = False  # it has had its final message: what its command leaves running says no more
 
     # That of a Struct shows all that it holds: a log is no place for somebody's options.
     __repr__ = object.__repr__
@@ -172,8 +173,8 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
 
     def send_progress(self, update: Progress) -> Awaitable[None] | None:
         """Send progress; returns what to wait for while the client reads too slowly."""
-        if self.hijack is not None and self.hijack.way is not Way.FDS:
-            return None  # the bytes are no messages any more; who watches the operation sees it
+        if self.ended or (self.hijack is not None and self.hijack.way is not Way.FDS):
+            return None  # nobody waits for it, or the bytes are no messages any more; who watches the operation sees it
         connection = self.conversation.connection
         connection.send(update, self.request.id)
         return connection.drained() if connection.congested else None
@@ -190,7 +191,9 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
             self.on_end_of_input()
         return drained
 
-    def _send(self, message: Progress | Item | Reply) -> Awaitable[None] | None:
+    def _send(self, message: Item | Reply) -> Awaitable[None] | None:
+        if self.ended:
+            return None
         connection = self.conversation.connection
         connection.send(message, self.request.id)
         return connection.drained() if connection.congested else None
@@ -244,6 +247,7 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         Raises:
             LocalProtocolError: The wire cannot carry it; nothing of it has been sent.
         """
+        self.ended = True
         said = outcome if self.hijack is None else self.hijack.last_word(outcome)
         if said is not None:
             self.conversation.connection.send(said, self.request.id, more=more)
@@ -251,6 +255,7 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
     def conclude(self, outcome: Reply | Failure, more: bool) -> bool:
         """Send the last word, and let go of what the request held; True: the connection ends with it."""
         connection = self.conversation.connection
+        self.ended = True
         try:
             if self.hijack is None:
                 connection.send(outcome, self.request.id, more)

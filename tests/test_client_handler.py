@@ -323,6 +323,44 @@ async def test_n7_send_update_goes_to_the_request_being_handled(tmp_path: Path) 
             await handlers[0].send_update("nobody asks")
 
 
+@pytest.mark.parametrize("wrapping", [False, True])
+@pytest.mark.parametrize("number", [{}, {"id": 7}])
+async def test_n1_after_its_final_message_nothing_of_a_request_follows(
+    tmp_path: Path, wrapping: bool, number: dict[str, int]
+) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+    answered = asyncio.Event()
+    handlers: list[ctld.ClientHandler] = []
+    left: list[asyncio.Task[None]] = []
+
+    class Remembering(ctld.ClientHandler):
+        async def on_connect(self) -> None:
+            handlers.append(self)
+
+    class Wrapping(Remembering):
+        async def handle_cmd(self, request: ctld.Request, /) -> ctld.Reply | ctld.Failure:
+            return await super().handle_cmd(request)
+
+    @commands.command("leave", role="anyone")
+    async def leave(ctx: ctld.Context) -> None:
+        async def talk() -> None:
+            await answered.wait()
+            with pytest.raises(ctld.Cancelled):
+                await handlers[0].send_update("an update")
+            await ctx.progress("progress")
+            await ctx.send_interim("an answer")
+
+        left.append(asyncio.create_task(talk()))
+
+    async with serving(tmp_path, commands, handler=Wrapping if wrapping else Remembering) as served:
+        client = await served.connect()
+        assert await client.ask("leave", **number) == {"status": True, "response": None, **number}
+        answered.set()
+        await left[0]
+        client.send({"cmd": "ping"})
+        assert await client.receive() == {"status": True, "response": "pong"}
+
+
 async def test_n7_request_stop_is_called_when_the_server_stops(tmp_path: Path) -> None:
     commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
     stopped: list[str] = []

@@ -296,6 +296,14 @@ async def test_n7_a_handler_is_asked_before_the_command():
     assert (await talk.answer(ctld.Request("x", {"n": 1}))).code == "denied"
 
 
+async def test_n1_what_somebody_else_has_answered_says_no_more():
+    talk = Talk()
+    exchange = talk.exchange(ctld.Request("x"))
+    exchange.say(ctld.Failure("it did not end"), more=True)
+    assert exchange.send_progress(Progress("on and on")) is exchange.send_item(Item(1)) is None
+    assert talk.connection.sent == [(ctld.Failure("it did not end"), None)]
+
+
 async def test_an_answer_that_the_wire_cannot_carry_is_internal_and_gives_back_what_was_held():
     talk = Talk()
     talk.connection.unsendable.append(ctld.Reply("odd"))
