@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine, Mapping
+from contextvars import Context as ContextVariables
 from typing import Any, Protocol
 
 import msgspec
@@ -154,7 +155,8 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         if self.deadline is None:
             return None
         late = DeadlineExceeded(f"{self.request.cmd[:200]} took too long")
-        return asyncio.get_running_loop().call_at(self.deadline, self.interrupt, late)
+        # It keeps its context, and asyncio keeps a cancelled timer until its time comes: so an empty one.
+        return asyncio.get_running_loop().call_at(self.deadline, self.interrupt, late, context=ContextVariables())
 
     def _check(self, outcome: object, runtime: Runtime) -> None:
         """Hold what an override of `handle_cmd()` returns to the contract (N7).

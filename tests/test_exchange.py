@@ -1,8 +1,10 @@
 """One request on its way: what reaches it, and when."""
 
 import asyncio
+import gc
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -302,6 +304,20 @@ async def test_n1_what_somebody_else_has_answered_says_no_more():
     exchange.say(ctld.Failure("it did not end"), more=True)
     assert exchange.send_progress(Progress("on and on")) is exchange.send_item(Item(1)) is None
     assert talk.connection.sent == [(ctld.Failure("it did not end"), None)]
+
+
+async def test_a_far_deadline_holds_on_to_nothing_once_the_request_is_answered():
+    class Wrapping(ctld.ClientHandler[Any]):
+        async def handle_cmd(self, request: ctld.Request, /) -> Any:
+            return await super().handle_cmd(request)
+
+    talk = Talk(Wrapping)
+    exchange = talk.exchange(ctld.Request("x"), deadline=asyncio.get_running_loop().time() + 3600)
+    assert await exchange.answer(talk.dispatcher, asyncio.current_task()) == ctld.Reply(0)
+    answered = ref(exchange)
+    del exchange
+    gc.collect()
+    assert answered() is None
 
 
 async def test_an_answer_that_the_wire_cannot_carry_is_internal_and_gives_back_what_was_held():

@@ -28,9 +28,6 @@ __all__ = ["Arguments", "Execution"]
 
 logger = logging.getLogger("ctld.commands")
 
-# A timer keeps the context that it was set in, and asyncio keeps a cancelled timer until its time comes.
-_NOBODY: Final = ContextVariables()
-
 # Of a command that ended with its task, or let somebody else's cancellation through.
 _CANCELLED: Final = Cancelled("the command was cancelled")
 
@@ -116,7 +113,8 @@ class Execution:
         if context.deadline is not None:
             late = DeadlineExceeded(f"{context.operation.command} took too long")
             interrupt = context.operation.interrupt
-            timer = asyncio.get_running_loop().call_at(context.deadline, interrupt, late, context=_NOBODY)
+            # It keeps its context, and asyncio keeps a cancelled timer until its time comes: so an empty one.
+            timer = asyncio.get_running_loop().call_at(context.deadline, interrupt, late, context=ContextVariables())
         locks = self._locks
         token = None if current_locks.get() is locks else current_locks.set(locks)
         try:

@@ -1,6 +1,7 @@
 """What is around a command's function, and what is left when it has ended."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -72,3 +73,36 @@ async def test_whoever_ends_the_program_is_let_through_and_the_operation_has_end
     assert sink.operation.state == "cancelled"
     assert not dispatcher.runtime.operations.running()
     assert current_owner.get() is None
+
+
+async def test_deadlines_of_two_daemons_in_two_threads_pass_at_once():
+    in_the_midst, go_on = threading.Event(), threading.Event()
+
+    class Lingering(asyncio.Future[None]):
+        def cancel(self, msg: Any = None) -> bool:
+            in_the_midst.set()
+            go_on.wait(10)
+            return super().cancel(msg)
+
+    commands = ctld.CommandRegistry[Any]()
+
+    @commands.command("linger", role="observe")
+    async def linger(ctx: ctld.Context) -> None:
+        await Lingering()
+
+    @commands.command("wait", role="observe")
+    async def wait(ctx: ctld.Context) -> None:
+        await asyncio.sleep(5)
+
+    async def run_late(name: str) -> Any:
+        return await stage(commands).run(ALICE, name, {}, deadline=asyncio.get_running_loop().time())
+
+    def be_late_meanwhile() -> Any:
+        in_the_midst.wait(10)
+        try:
+            return asyncio.run(run_late("wait"))
+        finally:
+            go_on.set()
+
+    outcomes = await asyncio.gather(asyncio.to_thread(be_late_meanwhile), run_late("linger"))
+    assert [outcome.code for outcome in outcomes] == ["deadline", "deadline"]
