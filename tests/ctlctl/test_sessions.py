@@ -85,10 +85,11 @@ def states(admin) -> list[str]:
     return [one["state"] for one in sessions(admin)]
 
 
-def wait_for(condition) -> None:
+def wait_for(condition, instead=lambda: "nothing to be seen") -> None:
+    """Wait for something, and otherwise say what there is instead."""
     give_up = time.monotonic() + 20
     while not condition():
-        assert time.monotonic() < give_up, "it did not happen"
+        assert time.monotonic() < give_up, f"it did not happen, but:\n{instead()}"
         time.sleep(0.01)
 
 
@@ -254,14 +255,11 @@ class Tmux:
         return self._run("capture-pane", "-p", "-t", "s")
 
     def see(self, text: str) -> None:
-        give_up = time.monotonic() + 20
-        while text not in self.screen:
-            assert time.monotonic() < give_up, f"{text!r} is not on the screen:\n{self.screen}"
-            time.sleep(0.02)
+        wait_for(lambda: text in self.screen, lambda: f"{self.screen}\nwithout {text!r}")
 
     def prompt(self, prompt: str = "local$") -> None:
         """Wait until the shell of the person asks again; what is typed while it gives something up may be lost."""
-        wait_for(lambda: self.screen.rstrip().endswith(prompt))
+        wait_for(lambda: self.screen.rstrip().endswith(prompt), lambda: self.screen)
 
     @property
     def modes(self) -> list:
