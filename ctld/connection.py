@@ -14,6 +14,7 @@ from ctld.budget import UNIT, InputBudget
 from ctld.errors import RemoteProtocolError
 from ctld.hangup import HangupWatch
 from ctld.limits import Limits
+from ctld.outbox import Outbox
 from ctld.outlet import Outlet
 from ctld.receiver import Receiver
 from ctld.wire.codec import END_OF_INPUT, NEED_DATA, BatchCodec, Codec
@@ -39,6 +40,7 @@ class Connection(Outlet):
         limits: The bounds.
         budget: What all connections of the server share.
         watch: Who notices hang-ups while nothing is read.
+        outbox: What all connections of the server write at the end of a turn.
 
     Attributes:
         input_ended: Whether the peer sends no more.
@@ -73,8 +75,9 @@ class Connection(Outlet):
         limits: Limits,
         budget: InputBudget,
         watch: HangupWatch,
+        outbox: Outbox,
     ) -> None:
-        super().__init__(codec, limits)
+        super().__init__(codec, limits, outbox)
         self.sock = sock
         self.kind = transport_kind
         self.backlog = self.input_ended = False
@@ -182,17 +185,21 @@ class Connection(Outlet):
         self._discarding = True
         if self.gone:
             transport.abort()
+        timer: asyncio.TimerHandle | None = None
         if linger and not self.input_ended and transport.can_write_eof():
             self._resume_reading()
             transport.write_eof()
             timer = self.loop.call_later(linger, transport.abort)
         else:
             transport.close()
-            timer = self.loop.call_later(self._limits.write_timeout, transport.abort)
+            # Where all is written, the next turn of the loop closes it, and no clock has to be set.
+            if self.kind == "tls" or transport.get_write_buffer_size():
+                timer = self.loop.call_later(self._limits.write_timeout, transport.abort)
         try:
             await self._closed
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             transport.abort()
 
     # What the server's housekeeping calls.

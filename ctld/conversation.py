@@ -126,7 +126,7 @@ class Conversation:
         """
         connection = self.connection
         dispatcher, handler = self._dispatcher, self.handler
-        task = asyncio.current_task()
+        task = asyncio.current_task(connection.loop)
         try:
             if not (await connect() and await self._begin()):
                 return

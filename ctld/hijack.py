@@ -73,8 +73,7 @@ class HijackedConnection(Stream, asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._owner: StreamOwner | None = None
         self._unread = bytearray()
-        self._reading = False
-        self._congested = False
+        self._reading = self._congested = False
         self._ended = False
         self._end_told = False
         self._gone_told = False
@@ -85,7 +84,8 @@ class HijackedConnection(Stream, asyncio.Protocol):
     def say_continue(self, session_id: str, request_id: RequestId | None) -> None:
         """Send "continue", and take over."""
         connection = self._connection
-        connection.send(Continue(session_id), request_id, more=False)
+        connection.send(Continue(session_id), request_id)
+        connection.flush()  # what follows goes another way
         connection.patience.suspended = True
         self._unread += connection.codec.trailing_data()
         self._congested = connection.congested

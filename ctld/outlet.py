@@ -7,6 +7,7 @@ import asyncio
 from typing import Any, Final
 
 from ctld.limits import Limits
+from ctld.outbox import Outbox
 from ctld.patience import Patience
 from ctld.wire.codec import Codec
 from ctld.wire.messages import Outgoing, RequestId
@@ -24,6 +25,7 @@ class Outlet(asyncio.Protocol):
     Args:
         codec: The translation between bytes and messages.
         limits: The bounds.
+        outbox: What all connections of the server write at the end of a turn.
 
     Attributes:
         codec: The translation between bytes and messages.
@@ -38,6 +40,7 @@ class Outlet(asyncio.Protocol):
         "_drained",
         "_flush_scheduled",
         "_limits",
+        "_outbox",
         "_transport",
         "codec",
         "congested",
@@ -47,12 +50,13 @@ class Outlet(asyncio.Protocol):
         "patience",
     )
 
-    def __init__(self, codec: Codec, limits: Limits) -> None:
+    def __init__(self, codec: Codec, limits: Limits, outbox: Outbox) -> None:
         self.codec = codec
-        self.loop = asyncio.get_running_loop()
+        self.loop = outbox.loop
         self.congested = self.gone = self.lost = False
         self.patience = Patience(limits)
         self._limits = limits
+        self._outbox = outbox
         self._transport: asyncio.Transport | None = None
         self._drained: list[asyncio.Future[None]] | None = None
         self._flush_scheduled = False
@@ -65,8 +69,8 @@ class Outlet(asyncio.Protocol):
         Args:
             message: The message.
             request_id: The id of its request, if that had one.
-            more: Whether more is likely to follow in this turn of the loop; else it is
-                written at once.
+            more: Whether more of this connection is likely to follow in this turn of the loop;
+                else it may be written at once.
 
         Raises:
             LocalProtocolError: The wire cannot carry it; nothing of it has been sent.
@@ -74,11 +78,14 @@ class Outlet(asyncio.Protocol):
         if self.gone:
             return
         waiting = self.codec.send(message, request_id)
-        if not more or waiting > _FLUSH_AT:
+        if waiting > _FLUSH_AT:
+            self.flush()
+        elif not more and self._outbox.at_once:
+            self._outbox.at_once -= 1
             self.flush()
         elif not self._flush_scheduled:
             self._flush_scheduled = True
-            self.loop.call_soon(self.flush)
+            self._outbox.add(self)
 
     def flush(self) -> None:
         """Write what has been sent in this turn."""

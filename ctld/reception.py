@@ -19,6 +19,7 @@ from ctld.conversation import Conversation
 from ctld.credentials import Credentials, peer_with_certificate
 from ctld.endpoint import Endpoint
 from ctld.hangup import HangupWatch
+from ctld.outbox import Outbox
 from ctld.peer import Peer
 from ctld.refusal import Refusals, refuse_at_once
 from ctld.wire.messages import Failure
@@ -102,6 +103,7 @@ class Reception:
         self._admission = Admission(runtime.limits.max_connections)
         self._budget = InputBudget(runtime.limits.max_queued)
         self._watch = HangupWatch(self._loop)
+        self._outbox = Outbox(self._loop)
         self._refusals = Refusals(self._loop)
         self._credentials = Credentials()
         self._clients: dict[asyncio.Task[None], Client] = {}
@@ -135,7 +137,7 @@ class Reception:
             self._refuse(peer, endpoint)
             self._refusals.refuse(sock, self.refusal(handler, endpoint, "too many connections"))
             return
-        connection = Connection(sock, endpoint.transport, codec, self._limits, self._budget, self._watch)
+        connection = Connection(sock, endpoint.transport, codec, self._limits, self._budget, self._watch, self._outbox)
         self._accepted += 1
         conversation = Conversation(connection, handler, site.dispatcher, self._limits, self._accepted)
         task = self._loop.create_task(

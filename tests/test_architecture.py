@@ -27,7 +27,7 @@ LAYERS = (
     {
         "connection", "client_handler", "listeners", "endpoint", "acceptor",
         "credentials", "refusal", "hangup", "admission", "unix_socket", "tls",
-        "budget", "patience", "outlet", "receiver", "hijack", "conversation", "beside", "exchange",
+        "budget", "patience", "outbox", "outlet", "receiver", "hijack", "conversation", "beside", "exchange",
         "listener", "reception",
     },
     {"server", "shutdown", "signals", "dialects", "runner"},

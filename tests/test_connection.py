@@ -14,6 +14,7 @@ from ctld.connection import Connection
 from ctld.errors import LocalProtocolError, RemoteProtocolError
 from ctld.hangup import HangupWatch
 from ctld.limits import Limits
+from ctld.outbox import Outbox
 from ctld.wire.messages import Invalid, Item, Reply, Request
 from ctld.wire.native import NativeCodec
 from tests.native import until
@@ -119,8 +120,9 @@ class Setup:
         self.socket, self.peer = socket.socketpair()
         self.watch = HangupWatch(asyncio.get_running_loop())
         self.budget = budget or InputBudget(limits.max_queued)
+        self.outbox = Outbox(asyncio.get_running_loop())
         self.connection = Connection(
-            self.socket, kind, codec or NativeCodec(limits.max_line), limits, self.budget, self.watch
+            self.socket, kind, codec or NativeCodec(limits.max_line), limits, self.budget, self.watch, self.outbox
         )
         self.receiver = Receiver(self.connection)
         self.transport = Transport()
@@ -381,9 +383,8 @@ async def test_finish_that_is_cancelled_aborts(setups: Any) -> None:
 
 async def test_finish_before_there_is_a_transport_does_nothing() -> None:
     ours, theirs = socket.socketpair()
-    connection = Connection(
-        ours, "unix", NativeCodec(), Limits(), InputBudget(1), HangupWatch(asyncio.get_running_loop())
-    )
+    loop = asyncio.get_running_loop()
+    connection = Connection(ours, "unix", NativeCodec(), Limits(), InputBudget(1), HangupWatch(loop), Outbox(loop))
     await connection.finish(1)
     connection.abort()
     assert connection.unread_output == 0

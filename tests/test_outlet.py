@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ctld.limits import Limits
+from ctld.outbox import Outbox
 from ctld.outlet import Outlet
 from ctld.wire.messages import Reply
 from ctld.wire.native import NativeCodec
@@ -34,7 +35,7 @@ class Transport(asyncio.Transport):
 
 async def outlet() -> tuple[Outlet, Transport]:
     """Make one whose transport exists."""
-    made = Outlet(NativeCodec(), Limits())
+    made = Outlet(NativeCodec(), Limits(), Outbox(asyncio.get_running_loop()))
     transport = Transport()
     made._transport = transport
     return made, transport
@@ -82,7 +83,7 @@ async def test_nothing_is_written_for_a_peer_that_is_gone():
 
 
 async def test_before_there_is_a_transport_nothing_can_be_written():
-    made = Outlet(NativeCodec(), Limits())
+    made = Outlet(NativeCodec(), Limits(), Outbox(asyncio.get_running_loop()))
     made.send(Reply(1), None, False)
     made.abort()
     assert (made.made, made.unread_output, made.transport_info("peercert")) == (False, 0, None)

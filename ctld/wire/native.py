@@ -12,6 +12,7 @@ as much as encoding it.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from ctld.errors import LocalProtocolError
@@ -187,8 +188,8 @@ class NativeCodec:
             if message.session:
                 line += b',"session":%b' % encode(message.session)
         elif type(message) is Banner:
-            # A dictionary, and not the Struct: every client costs one, and orjson knows only the former.
-            line = encode({name: getattr(message, name) for name in message.__struct_fields__})[:-1]
+            further = _banner_tail(message.protocol, tuple(message.features), message.max_line, message.server)
+            line = b'{"version":%b,%b' % (encode(message.version), further)
         else:
             raise LocalProtocolError(f"a server does not send a {type(message).__name__}")
         if request_id is None:
@@ -221,6 +222,12 @@ class NativeCodec:
     def _too_large(self) -> Invalid:
         self.event_size = 0
         return Invalid("too-large", f"the request exceeds {self._max_line} bytes", fields={"max_line": self._max_line})
+
+
+@lru_cache(maxsize=16)  # a server has one, or one for each of its handlers, and every client is told it
+def _banner_tail(protocol: int, features: tuple[str, ...], max_line: int, server: str) -> bytes:
+    """Encode what a banner says after the version."""
+    return encode({"protocol": protocol, "features": features, "max_line": max_line, "server": server})[1:-1]
 
 
 def _progress_line(message: Progress) -> bytes:
