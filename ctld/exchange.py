@@ -134,9 +134,10 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         except CommandFailed as exc:
             outcome = failure_of(exc)
         except asyncio.CancelledError:
-            if self.interruption is None:
+            reason = self._interrupted_by(task)
+            if reason is None:
                 raise
-            outcome = failure_of(self.interruption)
+            outcome = failure_of(reason)
         except (KeyboardInterrupt, GeneratorExit):
             raise  # not the handler's, as in the dispatcher
         except BaseException as exc:  # noqa: BLE001 - the boundary: a handler's handle_cmd() may have any defect
@@ -149,6 +150,13 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         if self.cancel_sent or (token is not None and task is not None and task.cancelling()):
             await self.settle()
         return outcome
+
+    def _interrupted_by(self, task: asyncio.Task[Any] | None) -> CommandFailed | None:
+        """Return why a cancellation that has come through was meant for the request; None: it was for the task."""
+        if self.interruption is not None or self.operation is None or task is None or task.cancelling():
+            return self.interruption
+        # Its command has taken it back; but `wait_for()` around it, before Python 3.12, delivers it all the same.
+        return self.operation.interruption
 
     def _start_clock(self) -> asyncio.TimerHandle | None:
         """Bound what the author's side does before the dispatcher keeps the deadline (N4: waiting included)."""

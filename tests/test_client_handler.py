@@ -323,6 +323,30 @@ async def test_n7_send_update_goes_to_the_request_being_handled(tmp_path: Path) 
             await handlers[0].send_update("nobody asks")
 
 
+@pytest.mark.parametrize(("deadline", "code"), [(0.05, "deadline"), (60, "cancelled")])
+async def test_n7_handle_cmd_may_wait_for_super_in_a_task_of_its_own(
+    tmp_path: Path, deadline: float, code: str
+) -> None:
+    commands: ctld.CommandRegistry[Any] = ctld.CommandRegistry()
+
+    class Waiting(ctld.ClientHandler):
+        async def handle_cmd(self, request: ctld.Request, /) -> ctld.Reply | ctld.Failure:
+            return await asyncio.wait_for(super().handle_cmd(request), 60)  # which makes a task, before Python 3.12
+
+    @commands.command("hang", role="anyone")
+    async def hang(ctx: ctld.Context) -> None:
+        await asyncio.Event().wait()
+
+    async with serving(tmp_path, commands, handler=Waiting) as served:
+        client = await served.connect()
+        client.send({"cmd": "hang", "deadline": deadline})
+        if code == "cancelled":
+            await until(lambda: served.server.status()["running"] == 1)
+            client.send({"cancel": None})
+        assert (await client.receive())["code"] == code
+        assert (await client.ask("ping"))["response"] == "pong"
+
+
 @pytest.mark.parametrize("wrapping", [False, True])
 @pytest.mark.parametrize("number", [{}, {"id": 7}])
 async def test_n1_after_its_final_message_nothing_of_a_request_follows(
