@@ -287,7 +287,7 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
 
     def interrupt(self, reason: CommandFailed) -> None:
         """Have it end with this reason, wherever it is."""
-        if self.operation is not None:
+        if self.operation is not None and not self.operation.finished:
             self.operation.interrupt(reason)
         elif self.interruption is None:
             self.interruption = reason

@@ -347,6 +347,29 @@ async def test_n7_handle_cmd_may_wait_for_super_in_a_task_of_its_own(
         assert (await client.ask("ping"))["response"] == "pong"
 
 
+@pytest.mark.parametrize("number", [{}, {"id": 7}])
+@pytest.mark.parametrize(("deadline", "code"), [(0.05, "deadline"), (60, "cancelled")])
+async def test_n4_what_handle_cmd_does_after_its_command_ends_as_well_when_it_is_to(
+    tmp_path: Path, deadline: float, code: str, number: dict[str, int]
+) -> None:
+    class Lingering(ctld.ClientHandler):
+        async def handle_cmd(self, request: ctld.Request, /) -> ctld.Reply | ctld.Failure:
+            outcome = await super().handle_cmd(request)
+            if request.deadline is not None:
+                await self.send_update("and now to wait")
+                await asyncio.Event().wait()
+            return outcome
+
+    async with serving(tmp_path, handler=Lingering) as served:
+        client = await served.connect()
+        client.send({"cmd": "ping", "deadline": deadline, **number})
+        assert (await client.receive())["progress"] == "and now to wait"
+        if code == "cancelled":
+            client.send({"cancel": number.get("id")})
+        assert (await client.receive())["code"] == code
+        assert (await client.ask("ping"))["response"] == "pong"
+
+
 @pytest.mark.parametrize("wrapping", [False, True])
 @pytest.mark.parametrize("number", [{}, {"id": 7}])
 async def test_n1_after_its_final_message_nothing_of_a_request_follows(
