@@ -62,7 +62,6 @@ class Conversation:
 
     __slots__ = (
         "_arrived",
-        "_authorize",
         "_batch",
         "_beside",
         "_dispatcher",
@@ -97,7 +96,6 @@ class Conversation:
         self._dispatcher = dispatcher
         self._limits = limits
         self._session_names = dispatcher.session_names
-        self._authorize = handler.authorize if handler.has_authorize else None
         self._has_own_way = handler.has_authorize or handler.has_handle_cmd
         self._arrived: list[Exchange] = []
         self._batch: list[Exchange] = []
@@ -227,7 +225,7 @@ class Conversation:
         for request in requests:
             if request.cmd in self._session_names:
                 break
-            arrived.append(Exchange(self, request, size, self._authorize, self._has_own_way))
+            arrived.append(Exchange(self, request, size, self._has_own_way))
             taken += 1
         self.connection.queued += size * taken
         if self._wake is not None and not self._wake.done():
@@ -240,7 +238,7 @@ class Conversation:
             self._cancel(event.id)
             return
         size = self.connection.codec.event_size + _EXCHANGE_SIZE
-        exchange = Exchange(self, event, size, self._authorize, unusual=True)
+        exchange = Exchange(self, event, size, unusual=True)
         self.connection.queued += size
         if isinstance(event, Request):
             if event.deadline is not None:

@@ -63,7 +63,6 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
     conversation: Parties
     request: Any
     size: int = 0  # bytes of input that it holds on to
-    authorize: Authorize | None = None  # what the handler says to a command, where it wants a say
     unusual: bool = False  # something is to be looked at before it is answered
     deadline: float | None = None
     operation: Operation[Any] | None = None
@@ -80,6 +79,12 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
 
     # That of a Struct shows all that it holds: a log is no place for somebody's options.
     __repr__ = object.__repr__
+
+    @property
+    def authorize(self) -> Authorize | None:
+        """What the handler says to a command, where it wants a say."""
+        handler = self.conversation.handler
+        return handler.authorize if handler.has_authorize else None
 
     @property
     def server_version(self) -> str | None:

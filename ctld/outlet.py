@@ -91,9 +91,10 @@ class Outlet(asyncio.Protocol):
         """Write what has been sent in this turn."""
         self._flush_scheduled = False
         data = self.codec.data_to_send()
-        if data and self._transport is not None and not self.gone:
+        transport = self._transport
+        if data and transport is not None and not self.gone:
             self.patience.written += len(data)
-            self._transport.write(data)
+            transport.write(data)
 
     async def drained(self) -> None:
         """Wait until the peer has read enough; returns at once for a peer that is gone."""

@@ -191,7 +191,7 @@ class Talk:
         handler = self.handler
         parties: Any = self
         fields = {"unusual": handler.has_authorize or handler.has_handle_cmd, **fields}
-        return Exchange(parties, request, 10, handler.authorize if handler.has_authorize else None, **fields)
+        return Exchange(parties, request, 10, **fields)
 
     async def answer(self, request: Any, **fields: Any) -> Any:
         return await self.exchange(request, **fields).answer(self.dispatcher, asyncio.current_task())

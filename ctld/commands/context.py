@@ -163,10 +163,10 @@ class Context(SessionMethods, msgspec.Struct, Generic[A_co], eq=False, weakref=T
     _dispatcher: "Dispatcher"
     _runtime: "Runtime"
     _sink: Sink
-    parent: "Context[A_co] | None" = None
-    deadline: float | None = None
     _wants_progress: bool = True
     _session_options: Mapping[str, Any] | None = None
+    deadline: float | None = None
+    parent: "Context[A_co] | None" = None
     _until_yield: int = _CALLS_PER_TURN
 
     # That of a Struct shows all that it holds: a log is no place for somebody's options.

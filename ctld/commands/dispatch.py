@@ -166,10 +166,17 @@ class Dispatcher:
             if request.detach:
                 self._start(operation, command, decoded, deadline)
                 return _answered(Reply({"operation": operation.id}))
-            wants_progress = values.progress is not False
-            session = decoded.session if command.session else None
             context: Context[Any] = Context(
-                runtime.app, command, operation, peer, self, runtime, sink, None, deadline, wants_progress, session
+                runtime.app,
+                command,
+                operation,
+                peer,
+                self,
+                runtime,
+                sink,
+                values.progress is not False,
+                decoded.session if command.session else None,
+                deadline,
             )
             sink.begun(operation)
         except CommandFailed as exc:
@@ -202,9 +209,9 @@ class Dispatcher:
             self,
             self.runtime,
             context._sink,  # noqa: SLF001 - the dispatcher makes contexts, it may look into them
-            context,
-            context.deadline,
             context._wants_progress,  # noqa: SLF001 - see above
+            deadline=context.deadline,
+            parent=context,
         )
         return await self._execution.invoke(nested, arguments, stream=False)
 
@@ -302,7 +309,7 @@ class Dispatcher:
         """Run a command in a task of its own."""
         operation.detached = True
         context: Context[Any] = Context(
-            self.runtime.app, command, operation, operation.peer, self, self.runtime, NO_SINK, None, deadline
+            self.runtime.app, command, operation, operation.peer, self, self.runtime, NO_SINK, deadline=deadline
         )
         surroundings = copy_context()
         surroundings.run(current_sessions.set, self.runtime.sessions)
