@@ -175,27 +175,12 @@ class NativeCodec:
         Raises:
             LocalProtocolError: JSON cannot carry it; nothing of it has been written.
         """
-        if type(message) is Reply:
-            line = b'{"status":true,"response":' + encode(message.response)
-        elif type(message) is Progress:
-            line = _progress_line(message)
-        elif type(message) is Item:
-            line = b'{"status":true,"item":' + encode(message.item)
-        elif type(message) is Failure:
-            line = _failure_line(message)
-        elif type(message) is Continue:
-            line = b'{"status":true,"response":"continue"'
-            if message.session:
-                line += b',"session":%b' % encode(message.session)
-        elif type(message) is Banner:
-            further = _banner_tail(message.protocol, tuple(message.features), message.max_line, message.server)
-            line = b'{"version":%b,%b' % (encode(message.version), further)
+        if type(message) is Reply and request_id is None:  # almost every message
+            line = b'{"status":true,"response":%b}\n' % encode(message.response)
+        elif request_id is None:
+            line = b"%b}\n" % _open_line(message)
         else:
-            raise LocalProtocolError(f"a server does not send a {type(message).__name__}")
-        if request_id is None:
-            line += b"}\n"
-        else:
-            line += b',"id":%b}\n' % encode(request_id)
+            line = b'%b,"id":%b}\n' % (_open_line(message), encode(request_id))
         waiting = self._out
         if waiting is None:
             self._out = line
@@ -224,6 +209,25 @@ class NativeCodec:
         return Invalid("too-large", f"the request exceeds {self._max_line} bytes", fields={"max_line": self._max_line})
 
 
+def _open_line(message: Outgoing) -> bytes:
+    """Encode a message, but for the end of its object, where its id may follow."""
+    if type(message) is Progress:
+        return _progress_line(message)
+    if type(message) is Reply:
+        return b'{"status":true,"response":%b' % encode(message.response)
+    if type(message) is Item:
+        return b'{"status":true,"item":%b' % encode(message.item)
+    if type(message) is Failure:
+        return _failure_line(message)
+    if type(message) is Continue:
+        session = b',"session":%b' % encode(message.session) if message.session else b""
+        return b'{"status":true,"response":"continue"%b' % session
+    if type(message) is Banner:
+        further = _banner_tail(message.protocol, tuple(message.features), message.max_line, message.server)
+        return b'{"version":%b,%b' % (encode(message.version), further)
+    raise LocalProtocolError(f"a server does not send a {type(message).__name__}")
+
+
 @lru_cache(maxsize=16)  # a server has one, or one for each of its handlers, and every client is told it
 def _banner_tail(protocol: int, features: tuple[str, ...], max_line: int, server: str) -> bytes:
     """Encode what a banner says after the version."""
@@ -231,7 +235,7 @@ def _banner_tail(protocol: int, features: tuple[str, ...], max_line: int, server
 
 
 def _progress_line(message: Progress) -> bytes:
-    line = b'{"status":true,"progress":' + encode(message.message)
+    line = b'{"status":true,"progress":%b' % encode(message.message)
     if message.current is not None:
         line += b',"current":%b' % encode(message.current)
     if message.total is not None:
