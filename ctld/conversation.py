@@ -152,7 +152,7 @@ class Conversation:
                         await connection.drained()
                     if exchange.unusual:
                         outcome = await exchange.answer(dispatcher, task)
-                    else:  # what that would do, without the detour
+                    else:
                         outcome = await dispatcher.start(handler.peer, exchange.request, exchange, task)
                     if self._running is None:
                         return  # given up meanwhile, and answered

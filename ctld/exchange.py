@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Mapping
 from contextvars import Context as ContextVariables
 from typing import Any, Protocol
 
@@ -96,20 +96,13 @@ class Exchange(msgspec.Struct, eq=False, weakref=True):
         """Where the request came from."""
         return self.conversation.origin
 
-    def answer(self, dispatcher: Dispatcher, task: asyncio.Task[Any] | None) -> Coroutine[Any, Any, Reply | Failure]:
-        """Return what has the handler answer the request, whatever it does; to be awaited at once.
+    async def answer(self, dispatcher: Dispatcher, task: asyncio.Task[Any] | None) -> Reply | Failure:
+        """Answer a request that may be none, or late, or interrupted, or is for the handler's own `handle_cmd()`.
 
         Args:
-            dispatcher: The way to the commands.
+            dispatcher: The way to the commands; a request that is not `unusual` can take it without this detour.
             task: The task that this runs in.
         """
-        if self.unusual:
-            return self._answer_with_care(dispatcher, task)
-        # What the default handle_cmd() does, without the detour.
-        return dispatcher.start(self.conversation.handler.peer, self.request, self, task)
-
-    async def _answer_with_care(self, dispatcher: Dispatcher, task: asyncio.Task[Any] | None) -> Reply | Failure:
-        """Answer a request that may be none, or late, or interrupted, or is for the handler's own `handle_cmd()`."""
         request = self.request
         if type(request) is Invalid:
             return Failure(request.message, request.code, request.fields)

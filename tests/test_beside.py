@@ -45,10 +45,9 @@ class Answers:
         self.gate = asyncio.Event()
         self.started: list[str] = []
 
-    async def start(self, peer: Any, request: ctld.Request, sink: Exchange, task: Any) -> ctld.Reply:
-        name = request.cmd
+    async def run(self, peer: Any, name: str, options: Any, sink: Exchange, **how: Any) -> ctld.Reply:
         self.started.append(name)
-        sink.begun(OperationTable().start(name, peer, task=task))
+        sink.begun(OperationTable().start(name, peer, task=asyncio.current_task()))
         await self.gate.wait()
         return ctld.Reply(name)
 
@@ -64,7 +63,7 @@ async def answers() -> Answers:
 
 
 def request(whole: Whole, cmd: str, request_id: int) -> Exchange:
-    handler: Any = SimpleNamespace(peer=ctld.Peer())
+    handler: Any = SimpleNamespace(peer=ctld.Peer(), has_handle_cmd=False, has_authorize=False)
     parties: Any = SimpleNamespace(connection=whole.connection, handler=handler)
     return Exchange(parties, ctld.Request(cmd, {}, request_id))
 
